@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make                 build/muster (VARIANT=release)
+# make VARIANT=asan    the same with AddressSanitizer and UBSan, in build/asan/
+# make test            unit tests, simulator, fuzz corpus replay, end-to-end tests
+# make help            everything else
+#
+# Local settings (CC, CFLAGS, PREFIX, ...) can be kept in config.mk. V=1 shows the commands.
+
+VARIANT ?= release
+PREFIX ?= /usr/local
+-include config.mk
+
+VERSION := $(or $(shell sed -n 's/^\#define MUSTER_VERSION "\(.*\)"/\1/p' include/muster/version.h 2>/dev/null),0.1.0)
+B := build/$(VARIANT)
+PKGS := libuv jansson
+CC ?= cc
+PYTHON ?= python3
+CLANG_TIDY ?= clang-tidy
+CLANG_FORMAT ?= clang-format
+FUZZ_ARGS ?= -max_total_time=120
+
+# $(call say,CC,file) names the step; with V=1 make shows the command instead.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-6s %s\n' $(1) '$(2)')
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wundef -Wvla -Wswitch-enum \
+	-Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wpointer-arith -Werror -Wno-unknown-warning-option -Wno-format-truncation
+CPPFLAGS_ALL = -Iinclude -I. -D_GNU_SOURCE -include common/banned.h \
+	$(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)
+CFLAGS_ALL = -std=gnu17 -g $(WARNINGS) $(CFLAGS_$(VARIANT)) $(CFLAGS)
+LDFLAGS_ALL = $(LDFLAGS_$(VARIANT)) $(LDFLAGS)
+LIBS = $(shell pkg-config --libs $(PKGS))
+
+HARDEN := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
+CFLAGS_release := -O2 $(HARDEN)
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+CFLAGS_debug := -O0
+CFLAGS_asan := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LDFLAGS_asan := -fsanitize=address,undefined
+CFLAGS_tsan := -O1 -fsanitize=thread
+LDFLAGS_tsan := -fsanitize=thread
+CFLAGS_cov := -O0 --coverage
+LDFLAGS_cov := --coverage
+CFLAGS_fuzz := -O1 -Wno-error -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+LDFLAGS_fuzz := -fsanitize=address,undefined
+ifeq ($(VARIANT),fuzz)
+CC := clang
+endif
+
+# ---- sources ----
+CORE_SRC := $(filter-out launcher/main.c,$(wildcard common/*.c rendezvous/*.c launcher/*.c))
+CORE_OBJ := $(CORE_SRC:%.c=$(B)/%.o)
+CORE := $(B)/libmuster-core.a
+UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
+SIM := $(if $(wildcard tests/sim/sim_main.c),$(B)/tests/simulator)
+FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAY := $(FUZZ:%=$(B)/tests/replay_%)
+WORKERS := $(patsubst tests/workers/%.c,$(B)/workers/%,$(wildcard tests/workers/*.c))
+EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
+BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+PRODUCT_C := $(wildcard common/*.c rendezvous/*.c launcher/*.c examples/*.c tests/workers/*.c bench/*.c)
+TIDY := $(PRODUCT_C:%.c=build/tidy/%.ok)
+MAN := $(patsubst docs/man/%.in,build/man/%,$(wildcard docs/man/*.in))
+COMPLETIONS := $(patsubst %,build/completions/muster.%,bash zsh fish)
+ALL_C := $(wildcard common/*.[ch] rendezvous/*.[ch] launcher/*.[ch] include/muster/*.h \
+	tests/*/*.[ch] examples/*.c bench/*.[ch] scripts/*.h)
+
+.PHONY: all
+all: $(B)/muster $(EXAMPLES) $(B)/libmuster_store_client.a ## the program, the examples, the store client library
+	$(if $(filter release,$(VARIANT)),@ln -sfn release/muster build/muster)
+
+$(B)/muster: $(B)/launcher/main.o $(CORE)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+# A fresh archive each time: ar would keep members whose source is gone.
+$(CORE): $(CORE_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+# The store client stands alone, for C programs that are not muster.
+$(B)/libmuster_store_client.a: $(patsubst %.c,$(B)/%.o,$(wildcard rendezvous/store_client*.c common/err.c common/buf.c common/mem.c))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# Programs: $(call link,LIBRARIES)
+define link
+@mkdir -p $(@D)
+$(call say,LD,$@)
+$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(1)
+endef
+
+$(B)/tests/test_%: $(B)/tests/unit/test_%.o $(CORE)
+	$(call link,$(LIBS) -lcmocka)
+
+# Loop tests start real processes.
+$(UNIT): | $(WORKERS)
+
+$(B)/tests/simulator: $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c)) $(CORE)
+	$(call link,$(LIBS))
+
+$(B)/tests/replay_%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay_main.o $(CORE)
+	$(call link,$(LIBS))
+
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(CORE)
+	$(call link,-fsanitize=fuzzer $(LIBS))
+
+# What muster runs is not muster: no sanitizer, whose handlers would change how a worker ends.
+$(B)/workers/%: tests/workers/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) -std=gnu17 -g $(WARNINGS) -MMD -MP -o $@ $<
+
+$(B)/examples/%: $(B)/examples/%.o $(B)/libmuster_store_client.a
+	$(call link)
+
+$(B)/bench/%: $(B)/bench/%.o $(CORE)
+	$(call link,$(LIBS))
+
+# ---- tests: each suite ends with "N passed, N failed, N skipped" ----
+.PHONY: test unit sim replay e2e check-asan check-tsan bench
+test: unit sim replay e2e ## all four suites
+
+unit: $(UNIT) ## unit tests
+	@scripts/run-suite.sh unit $(B)/log $(UNIT)
+
+sim: $(SIM) ## coordinator, agents and store in memory
+	@scripts/run-suite.sh sim $(B)/log $(SIM)
+
+replay: $(REPLAY) ## every parser against its fuzz corpus
+	@scripts/run-suite.sh replay $(B)/log $(REPLAY)
+
+e2e: all $(WORKERS) ## the real program; E2E="-k fault -j 2" selects
+	@MUSTER_BUILD=$(B) $(PYTHON) tests/e2e/run.py $(E2E)
+
+check-asan: ## unit, sim and replay under AddressSanitizer and UBSan
+	+@$(MAKE) --no-print-directory VARIANT=asan unit sim replay
+
+check-tsan: ## unit tests and simulator under ThreadSanitizer
+	+@$(MAKE) --no-print-directory VARIANT=tsan unit sim
+
+fuzz-%: ## fuzz-NAME: tests/fuzz/fuzz_NAME.c; new inputs and crashes stay in build/fuzz
+	+@$(MAKE) --no-print-directory VARIANT=fuzz build/fuzz/fuzz/fuzz_$*
+	@mkdir -p build/fuzz/found/fuzz_$*
+	build/fuzz/fuzz/fuzz_$* -artifact_prefix=build/fuzz/ -rss_limit_mb=1024 -timeout=10 $(FUZZ_ARGS) \
+		build/fuzz/found/fuzz_$* tests/fuzz/corpus/fuzz_$*
+
+bench: all $(BENCH) $(WORKERS) ## benchmarks
+	@if [ -x bench/run.sh ]; then MUSTER_BUILD=$(B) bench/run.sh; \
+	else set -e; for b in $(BENCH); do echo "== $$b"; $$b; done; fi
+
+# ---- lint ----
+.PHONY: lint format format-check check-layers check-headers check-man tidy cppcheck shellcheck
+lint: format-check check-layers check-headers check-man cppcheck shellcheck tidy ## everything that reads and does not run
+
+format: ## rewrite all C files with clang-format
+	$(CLANG_FORMAT) -i $(ALL_C)
+
+format-check:
+	$(call say,FORMAT,$(words $(ALL_C)) files)
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(ALL_C)
+
+check-layers:
+	$(call say,LAYERS,.)
+	$(Q)scripts/check-layers.sh
+
+check-headers:
+	$(call say,HEADER,.)
+	$(Q)CC="$(CC)" CPPFLAGS="$(CPPFLAGS_ALL)" CFLAGS="-std=gnu17 $(WARNINGS)" scripts/check-headers.sh
+
+check-man: $(MAN)
+	$(if $(MAN),$(Q)mandoc -T lint -W warning $(MAN))
+
+tidy: $(TIDY)
+
+build/tidy/%.ok: %.c .clang-tidy
+	@mkdir -p $(@D)
+	$(call say,TIDY,$<)
+	$(Q)$(CLANG_TIDY) --quiet $< -- $(CPPFLAGS_ALL) -std=gnu17 >$(@:.ok=.log) 2>&1 || { cat $(@:.ok=.log); exit 1; }
+	$(Q)$(CC) $(CPPFLAGS_ALL) -std=gnu17 -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
+
+cppcheck:
+	$(call say,CHECK,cppcheck)
+	@mkdir -p build/cppcheck
+	$(Q)cppcheck --quiet --std=c11 --language=c --library=posix -j 2 -D_GNU_SOURCE --include=scripts/cppcheck.h -Iinclude -I. \
+		--cppcheck-build-dir=build/cppcheck --enable=warning,performance,portability \
+		--suppressions-list=.cppcheck --inline-suppr --error-exitcode=1 $(filter %.c,$(ALL_C))
+
+shellcheck:
+	$(call say,CHECK,shellcheck)
+	$(Q)shellcheck -x $(shell git ls-files '*.sh' .ci/run)
+
+# ---- documents, packages, housekeeping ----
+.PHONY: man completions install uninstall dist clean help
+man: $(MAN) ## man pages, in build/man
+
+# Prose by hand, option sections from the table.
+build/man/muster-%.1: docs/man/muster-%.1.in $(B)/muster
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(Q)sed 's|^@\([a-z]*\)@$$|$(B)/muster help --man $* \1|e' $< >$@.tmp && mv $@.tmp $@
+
+build/man/muster.1: docs/man/muster.1.in
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(Q)cp $< $@
+
+completions: $(COMPLETIONS) ## shell completions, in build/completions
+build/completions/muster.%: $(B)/muster
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)$< help --completion $* >$@
+
+D = $(DESTDIR)$(PREFIX)
+HEADERS_OUT = $(shell $(CC) -Iinclude -MM include/muster/store_client.h 2>/dev/null | tr ' \\' '\n\n' | grep '^include/')
+install: all man completions ## to PREFIX (and DESTDIR)
+	install -Dm755 $(B)/muster $(D)/bin/muster
+	install -Dm644 $(B)/libmuster_store_client.a $(D)/lib/libmuster_store_client.a
+	for h in $(HEADERS_OUT); do install -Dm644 $$h $(D)/$$h; done
+	for m in $(MAN); do install -Dm644 $$m $(D)/share/man/man$${m##*.}/$${m##*/}; done
+	install -Dm644 build/completions/muster.bash $(D)/share/bash-completion/completions/muster
+	install -Dm644 build/completions/muster.zsh $(D)/share/zsh/site-functions/_muster
+	install -Dm644 build/completions/muster.fish $(D)/share/fish/vendor_completions.d/muster.fish
+
+uninstall: ## what install put there
+	rm -f $(D)/bin/muster $(D)/lib/libmuster_store_client.a $(HEADERS_OUT:%=$(D)/%) \
+		$(foreach m,$(MAN),$(D)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))) \
+		$(D)/share/bash-completion/completions/muster $(D)/share/zsh/site-functions/_muster \
+		$(D)/share/fish/vendor_completions.d/muster.fish
+	rmdir $(D)/include/muster 2>/dev/null || :
+
+dist: ## build/muster-VERSION.tar.gz of the last commit
+	@mkdir -p build
+	git archive --prefix=muster-$(VERSION)/ -o build/muster-$(VERSION).tar.gz HEAD
+
+clean: ## remove what was built; build/venv stays
+	rm -rf $(filter-out build/venv,$(wildcard build/*))
+
+help: ## this list
+	@grep -hE '^[a-z0-9%-]+:.*## ' Makefile | sed -E 's/^([a-z0-9%-]+):.*## /\1\t/' | \
+		while IFS="$$(printf '\t')" read -r t text; do printf '  %-12s %s\n' "$$t" "$$text"; done
+
+-include $(shell find $(B) build/tidy -name '*.d' 2>/dev/null)
+.SECONDARY:
