@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "muster/num.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* No leading white space, no '+': what strtoll would forgive, a typo should not be. */
+static int parse_whole(const char *text, int64_t *ret_value)
+{
+    const char *digits = text[0] == '-' ? text + 1 : text;
+    if (!isdigit((unsigned char)digits[0])) {
+        return -1;
+    }
+    char *end = NULL;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    if (errno != 0 || *end != '\0') {
+        return -1;
+    }
+    *ret_value = v;
+    return 0;
+}
+
+int mu_parse_int(const char *text, int64_t min, int64_t max, int64_t *ret_value, struct mu_err *err)
+{
+    int64_t v;
+    if (parse_whole(text, &v) != 0 || v < min || v > max) {
+        return mu_err_set(err, MU_E_USAGE, 0, "'%s' is not a whole number from %lld to %lld", text,
+                          (long long)min, (long long)max);
+    }
+    *ret_value = v;
+    return 0;
+}
+
+int mu_parse_duration(const char *text, int64_t *ret_ms, struct mu_err *err)
+{
+    static const struct {
+        const char *unit;
+        double ms;
+    } units[] = {{"", 1e3}, {"s", 1e3}, {"ms", 1}, {"m", 60e3}, {"h", 3600e3}, {"d", 86400e3}};
+    const double ten_years_ms = 10 * 365 * 86400e3;
+
+    char *end = NULL;
+    if (isdigit((unsigned char)text[0]) && strpbrk(text, "xXpPeEnN") == NULL) {
+        double v = strtod(text, &end);
+        for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+            if (strcmp(end, units[i].unit) == 0 && v * units[i].ms <= ten_years_ms) {
+                *ret_ms = (int64_t)(v * units[i].ms + 0.5);
+                return 0;
+            }
+        }
+    }
+    return mu_err_set(err, MU_E_USAGE, 0,
+                      "'%s' is not a time span such as 30, 1.5s, 500ms, 10m or 2h", text);
+}
+
+int mu_parse_range(const char *text, int64_t limit, int64_t *ret_min, int64_t *ret_max,
+                   struct mu_err *err)
+{
+    char first[24];
+    const char *colon = strchr(text, ':');
+    size_t len = colon != NULL ? (size_t)(colon - text) : strlen(text);
+    int64_t min;
+    int64_t max;
+    if (len < sizeof(first)) {
+        memcpy(first, text, len);
+        first[len] = '\0';
+        if (parse_whole(first, &min) == 0 && min >= 1) {
+            max = min;
+            if ((colon == NULL || parse_whole(colon + 1, &max) == 0) && min <= max &&
+                max <= limit) {
+                *ret_min = min;
+                *ret_max = max;
+                return 0;
+            }
+        }
+    }
+    return mu_err_set(err, MU_E_USAGE, 0,
+                      "'%s' is neither a number N nor a range MIN:MAX with 1 <= MIN <= MAX <= %lld",
+                      text, (long long)limit);
+}

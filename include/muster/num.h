@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Strict numbers from text: the whole text must be the number, and it must be within bounds.
+ * Threading: any.
+ */
+#pragma once
+
+#include "muster/err.h"
+
+#include <stdint.h>
+
+/* Decimal integer in [min, max]. On failure `err` says what was expected (MU_E_USAGE). */
+int mu_parse_int(const char *text, int64_t min, int64_t max, int64_t *ret_value,
+                 struct mu_err *err);
+
+/*
+ * A time span: a decimal number with an optional unit ms, s, m, h or d; seconds without one.
+ * "5", "0.5", "500ms", "10m". Gives milliseconds, at most 10 years.
+ */
+int mu_parse_duration(const char *text, int64_t *ret_ms, struct mu_err *err);
+
+/* "N" or "MIN:MAX" with 1 <= MIN <= MAX <= limit. */
+int mu_parse_range(const char *text, int64_t limit, int64_t *ret_min, int64_t *ret_max,
+                   struct mu_err *err);
