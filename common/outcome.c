@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "muster/outcome.h"
+
+#include "muster/mem.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* sigabbrev_np() is too young for the systems clusters run. */
+static const char *const signal_names[] = {
+    [SIGHUP] = "SIGHUP",       [SIGINT] = "SIGINT",       [SIGQUIT] = "SIGQUIT",
+    [SIGILL] = "SIGILL",       [SIGTRAP] = "SIGTRAP",     [SIGABRT] = "SIGABRT",
+    [SIGBUS] = "SIGBUS",       [SIGFPE] = "SIGFPE",       [SIGKILL] = "SIGKILL",
+    [SIGUSR1] = "SIGUSR1",     [SIGSEGV] = "SIGSEGV",     [SIGUSR2] = "SIGUSR2",
+    [SIGPIPE] = "SIGPIPE",     [SIGALRM] = "SIGALRM",     [SIGTERM] = "SIGTERM",
+    [SIGSTKFLT] = "SIGSTKFLT", [SIGCHLD] = "SIGCHLD",     [SIGCONT] = "SIGCONT",
+    [SIGSTOP] = "SIGSTOP",     [SIGTSTP] = "SIGTSTP",     [SIGTTIN] = "SIGTTIN",
+    [SIGTTOU] = "SIGTTOU",     [SIGURG] = "SIGURG",       [SIGXCPU] = "SIGXCPU",
+    [SIGXFSZ] = "SIGXFSZ",     [SIGVTALRM] = "SIGVTALRM", [SIGPROF] = "SIGPROF",
+    [SIGWINCH] = "SIGWINCH",   [SIGIO] = "SIGIO",         [SIGPWR] = "SIGPWR",
+    [SIGSYS] = "SIGSYS",
+};
+
+/* Does the file not exist, as opposed to being of no use? */
+static bool is_missing(int32_t code)
+{
+    return code == ENOENT || code == ENOTDIR;
+}
+
+bool outcome_is_success(struct outcome o)
+{
+    return o.kind == OUTCOME_EXITED && o.code == 0;
+}
+
+int outcome_exit_status(struct outcome o)
+{
+    switch (o.kind) {
+    case OUTCOME_EXITED:
+        return o.code >= 0 && o.code <= 255 ? o.code : 1;
+    case OUTCOME_SIGNALED:
+        return o.code >= 1 && o.code <= 127 ? 128 + o.code : 1;
+    case OUTCOME_EXEC_FAILED:
+        return (o.stage == OUTCOME_STAGE_PROGRAM || o.stage == OUTCOME_STAGE_SCRIPT) &&
+                       is_missing(o.code)
+                   ? 127
+                   : 126;
+    case OUTCOME_RUNNING:
+    case OUTCOME_UNKNOWN:
+        return 1;
+    }
+    return 1;
+}
+
+/* The beginning of the sentence; the errno's text follows. */
+static const char *stage_text(enum outcome_stage stage, int32_t code)
+{
+    switch (stage) {
+    case OUTCOME_STAGE_PROGRAM:
+        return is_missing(code) ? "program not found" : "is not executable";
+    case OUTCOME_STAGE_SCRIPT:
+        return is_missing(code) ? "script not found" : "script cannot be read";
+    case OUTCOME_STAGE_FORK:
+        return "no process could be made";
+    case OUTCOME_STAGE_SETUP:
+        return "could not be set up";
+    }
+    return "could not be started";
+}
+
+static void describe_signal(struct outcome o, char *text, size_t size)
+{
+    char name[32];
+    outcome_signal_name(o.code, name, sizeof(name));
+    if (strncmp(name, "SIG", 3) == 0) {
+        snprintf(text, size, "killed by %s (signal %d%s)", name, o.code,
+                 o.core_dumped ? ", core dumped" : "");
+    } else {
+        snprintf(text, size, "killed by %s%s", name, o.core_dumped ? " (core dumped)" : "");
+    }
+}
+
+void outcome_describe(struct outcome o, char *text, size_t size)
+{
+    switch (o.kind) {
+    case OUTCOME_RUNNING:
+        snprintf(text, size, "running");
+        return;
+    case OUTCOME_EXITED:
+        snprintf(text, size, "exited with status %d", o.code);
+        return;
+    case OUTCOME_SIGNALED:
+        describe_signal(o, text, size);
+        return;
+    case OUTCOME_EXEC_FAILED:
+        /* Not every step that fails has an errno. */
+        snprintf(text, size, "%s%s%s", stage_text(o.stage, o.code), o.code != 0 ? ": " : "",
+                 o.code != 0 ? strerror(o.code) : "");
+        return;
+    case OUTCOME_UNKNOWN:
+        break;
+    }
+    snprintf(text, size, "ended in an unknown way");
+}
+
+void outcome_signal_name(int signo, char *text, size_t size)
+{
+    if (signo > 0 && (size_t)signo < MU_COUNT(signal_names) && signal_names[signo] != NULL) {
+        snprintf(text, size, "%s", signal_names[signo]);
+    } else if (signo == SIGRTMIN) {
+        snprintf(text, size, "SIGRTMIN");
+    } else if (signo > SIGRTMIN && signo <= SIGRTMAX) {
+        snprintf(text, size, "SIGRTMIN+%d", signo - SIGRTMIN);
+    } else {
+        snprintf(text, size, "signal %d", signo);
+    }
+}
