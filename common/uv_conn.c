@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "muster/uv_conn.h"
+
+#include "muster/addr.h"
+#include "muster/limits.h"
+#include "muster/mem.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+struct uv_conn {
+    uv_tcp_t tcp;
+    uv_timer_t *linger; /* owned; only while finishing */
+    const struct uv_conn_handlers *handlers;
+    void *arg;
+    uv_conn_connected_fn connected;
+    void *connected_arg;
+    uv_connect_t connect;
+    struct mu_err failure; /* found inside a call of ours, told from the loop */
+    uv_idle_t *teller;     /* owned; tells `failure` in the next turn */
+    bool is_reading;
+    bool is_finishing;
+    bool is_closing;
+    bool is_dead; /* `closed` was called, or is about to be */
+    uint8_t open_handles;
+    char peer[INET6_ADDRSTRLEN];
+    char local[INET6_ADDRSTRLEN];
+};
+
+struct write_request {
+    uv_write_t req;
+    char bytes[];
+};
+
+/* All connections read into one buffer: there is one thread, and handlers copy what they keep. */
+static char read_buffer[64 * 1024];
+
+static void on_handle_closed(struct uv_conn *c)
+{
+    if (--c->open_handles == 0) {
+        free(c);
+    }
+}
+
+static void on_tcp_closed(uv_handle_t *handle)
+{
+    on_handle_closed(handle->data);
+}
+
+static void on_helper_closed(uv_handle_t *handle)
+{
+    struct uv_conn *c = handle->data;
+    free(handle);
+    on_handle_closed(c);
+}
+
+static void stop_teller(struct uv_conn *c)
+{
+    if (c->teller != NULL) {
+        uv_close((uv_handle_t *)c->teller, on_helper_closed);
+        c->teller = NULL;
+    }
+}
+
+void uv_conn_close(struct uv_conn *c)
+{
+    MU_REQUIRE(!c->is_closing);
+    c->is_closing = true;
+    stop_teller(c);
+    if (c->linger != NULL) {
+        uv_close((uv_handle_t *)c->linger, on_helper_closed);
+        c->linger = NULL;
+    }
+    uv_close((uv_handle_t *)&c->tcp, on_tcp_closed);
+}
+
+/* The end of the connection, found in a callback of the loop. */
+static void tell_closed(struct uv_conn *c, const struct mu_err *why)
+{
+    if (c->is_closing) {
+        return;
+    }
+    if (c->is_finishing) {
+        uv_conn_close(c);
+        return;
+    }
+    if (c->is_dead) {
+        return;
+    }
+    c->is_dead = true;
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    if (c->handlers != NULL) {
+        c->handlers->closed(c->arg, why);
+    }
+}
+
+static void on_tell(uv_idle_t *idle)
+{
+    struct uv_conn *c = idle->data;
+    stop_teller(c);
+    tell_closed(c, &c->failure);
+}
+
+/* The same, found inside a call of ours: told in the next turn of the loop. */
+static void fail_later(struct uv_conn *c, enum mu_err_code code, int sys, const char *what)
+{
+    if (c->is_dead || c->is_closing || c->teller != NULL) {
+        return;
+    }
+    mu_err_set(&c->failure, code, sys, "%s", what);
+    c->teller = mu_alloc(sizeof(*c->teller));
+    uv_idle_init(c->tcp.loop, c->teller);
+    c->teller->data = c;
+    c->open_handles++;
+    uv_idle_start(c->teller, on_tell);
+}
+
+static struct uv_conn *conn_new(uv_loop_t *loop, struct mu_err *err)
+{
+    struct uv_conn *c = mu_alloc(sizeof(*c));
+    int rc = uv_tcp_init(loop, &c->tcp);
+    if (rc != 0) {
+        free(c);
+        mu_err_set(err, MU_E_SYSTEM, -rc, "make a socket");
+        return NULL;
+    }
+    c->tcp.data = c;
+    c->open_handles = 1;
+    snprintf(c->peer, sizeof(c->peer), "?");
+    snprintf(c->local, sizeof(c->local), "?");
+    return c;
+}
+
+static void learn_addresses(struct uv_conn *c)
+{
+    struct sockaddr_storage addr;
+    int len = sizeof(addr);
+    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&addr, &len) == 0) {
+        mu_addr_format_host((struct sockaddr *)&addr, c->peer, sizeof(c->peer));
+    }
+    len = sizeof(addr);
+    if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&addr, &len) == 0) {
+        mu_addr_format_host((struct sockaddr *)&addr, c->local, sizeof(c->local));
+    }
+    uv_tcp_nodelay(&c->tcp, 1);
+}
+
+struct uv_conn *uv_conn_accept(uv_stream_t *listener, struct mu_err *err)
+{
+    struct uv_conn *c = conn_new(listener->loop, err);
+    if (c == NULL) {
+        return NULL;
+    }
+    int rc = uv_accept(listener, (uv_stream_t *)&c->tcp);
+    if (rc != 0) {
+        mu_err_set(err, MU_E_SYSTEM, -rc, "accept a connection");
+        uv_conn_close(c);
+        return NULL;
+    }
+    learn_addresses(c);
+    return c;
+}
+
+static void on_connected(uv_connect_t *req, int status)
+{
+    struct uv_conn *c = req->data;
+    if (c->is_closing) {
+        return;
+    }
+    struct mu_err err = MU_ERR_INIT;
+    if (status == 0) {
+        learn_addresses(c);
+    } else {
+        mu_err_set(&err, MU_E_CONNECT, 0, "%s", uv_strerror(status));
+    }
+    c->connected(c->connected_arg, status == 0 ? NULL : &err);
+}
+
+struct uv_conn *uv_conn_connect(uv_loop_t *loop, const struct sockaddr *addr,
+                                uv_conn_connected_fn connected, void *arg, struct mu_err *err)
+{
+    struct uv_conn *c = conn_new(loop, err);
+    if (c == NULL) {
+        return NULL;
+    }
+    c->connected = connected;
+    c->connected_arg = arg;
+    c->connect.data = c;
+    int rc = uv_tcp_connect(&c->connect, &c->tcp, addr, on_connected);
+    if (rc != 0) {
+        mu_err_set(err, MU_E_CONNECT, -rc, "connect");
+        uv_conn_close(c);
+        return NULL;
+    }
+    return c;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    (void)handle;
+    (void)suggested;
+    *buf = uv_buf_init(read_buffer, sizeof(read_buffer));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct uv_conn *c = stream->data;
+    if (n > 0 && !c->is_finishing && !c->is_dead) {
+        c->handlers->data(c->arg, (const uint8_t *)buf->base, (size_t)n);
+    } else if (n < 0) {
+        struct mu_err why = MU_ERR_INIT;
+        mu_err_set(&why, MU_E_LOST, 0, "%s",
+                   n == UV_EOF ? "connection closed" : uv_strerror((int)n));
+        tell_closed(c, &why);
+    }
+}
+
+void uv_conn_set_handlers(struct uv_conn *c, const struct uv_conn_handlers *handlers, void *arg)
+{
+    c->handlers = handlers;
+    c->arg = arg;
+    if (!c->is_reading) {
+        c->is_reading = true;
+        int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+        if (rc != 0) {
+            fail_later(c, MU_E_LOST, -rc, "read");
+        }
+    }
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+    struct uv_conn *c = req->data;
+    free(mu_container_of(req, struct write_request, req));
+    if (status != 0 && status != UV_ECANCELED) {
+        struct mu_err why = MU_ERR_INIT;
+        mu_err_set(&why, MU_E_LOST, 0, "%s", uv_strerror(status));
+        tell_closed(c, &why);
+    }
+}
+
+void uv_conn_send(struct uv_conn *c, const void *data, size_t len)
+{
+    if (c->is_dead || c->is_closing || len == 0) {
+        return;
+    }
+    const char *rest = data;
+    uv_stream_t *stream = (uv_stream_t *)&c->tcp;
+    if (stream->write_queue_size == 0) {
+        uv_buf_t buf = uv_buf_init((char *)(uintptr_t)rest, (unsigned)len);
+        int n = uv_try_write(stream, &buf, 1);
+        if (n < 0 && n != UV_EAGAIN) {
+            fail_later(c, MU_E_LOST, -n, "write");
+            return;
+        }
+        size_t done = n > 0 ? (size_t)n : 0;
+        rest += done;
+        len -= done;
+    }
+    if (len == 0) {
+        return;
+    }
+    if (stream->write_queue_size + len > MU_CONN_WRITE_HIGH) {
+        fail_later(c, MU_E_LIMIT, 0, "the peer does not read what it is sent");
+        return;
+    }
+    struct write_request *w = mu_alloc(sizeof(*w) + len);
+    memcpy(w->bytes, rest, len);
+    w->req.data = c;
+    uv_buf_t buf = uv_buf_init(w->bytes, (unsigned)len);
+    int rc = uv_write(&w->req, stream, &buf, 1, on_written);
+    if (rc != 0) {
+        free(w);
+        fail_later(c, MU_E_LOST, -rc, "write");
+    }
+}
+
+size_t uv_conn_unsent(const struct uv_conn *c)
+{
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+}
+
+void uv_conn_set_timeout(struct uv_conn *c, int64_t timeout_ms)
+{
+    int seconds = timeout_ms >= 4000 ? (int)(timeout_ms / 2000) : 1;
+    uv_tcp_keepalive(&c->tcp, 1, (unsigned)seconds);
+    uv_os_fd_t fd;
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0) {
+        int probes = 3;
+        int every = seconds > 3 ? seconds / 3 : 1;
+        unsigned in_flight = (unsigned)timeout_ms;
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &in_flight, sizeof(in_flight));
+    }
+}
+
+const char *uv_conn_peer(const struct uv_conn *c)
+{
+    return c->peer;
+}
+
+const char *uv_conn_local(const struct uv_conn *c)
+{
+    return c->local;
+}
+
+static void on_linger_over(uv_timer_t *timer)
+{
+    struct uv_conn *c = timer->data;
+    if (!c->is_closing) {
+        uv_conn_close(c);
+    }
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    struct uv_conn *c = req->data;
+    free(req);
+    if (status != 0 && !c->is_closing) {
+        uv_conn_close(c);
+    }
+}
+
+void uv_conn_finish(struct uv_conn *c, int64_t linger_ms)
+{
+    MU_REQUIRE(!c->is_closing && !c->is_finishing);
+    c->is_finishing = true;
+    c->handlers = NULL;
+    if (c->is_dead) {
+        uv_conn_close(c);
+        return;
+    }
+    uv_shutdown_t *req = mu_alloc(sizeof(*req));
+    req->data = c;
+    if (uv_shutdown(req, (uv_stream_t *)&c->tcp, on_shutdown) != 0) {
+        free(req);
+        uv_conn_close(c);
+        return;
+    }
+    if (!c->is_reading) {
+        c->is_reading = true;
+        uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    }
+    c->linger = mu_alloc(sizeof(*c->linger));
+    uv_timer_init(c->tcp.loop, c->linger);
+    c->linger->data = c;
+    c->open_handles++;
+    uv_timer_start(c->linger, on_linger_over, (uint64_t)linger_ms, 0);
+}
