@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Places: a table of candidates and the names expected at places 0, 1, ..., spares after '|'. */
+#include "muster/mem.h"
+#include "rendezvous/rank_assign.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+enum { MAX_CANDIDATES = 6, NONE = RANK_NONE };
+
+struct place_case {
+    const char *label;
+    uint32_t places;
+    struct rank_candidate candidates[MAX_CANDIDATES]; /* previous, wanted, sched, name, pid, id */
+    const char *expected;
+};
+
+static const struct place_case cases[] = {
+    {"natural order of names",
+     3,
+     {{NONE, NONE, NONE, "node10", 1, 0, 0},
+      {NONE, NONE, NONE, "node2", 1, 1, 0},
+      {NONE, NONE, NONE, "node1", 1, 2, 0}},
+     "node1 node2 node10"},
+    {"the scheduler's order comes before names",
+     3,
+     {{NONE, NONE, 2, "a", 1, 0, 0}, {NONE, NONE, 0, "c", 1, 1, 0}, {NONE, NONE, 1, "b", 1, 2, 0}},
+     "c b a"},
+    {"who has a scheduler position comes before who has none",
+     3,
+     {{NONE, NONE, NONE, "a", 1, 0, 0},
+      {NONE, NONE, 7, "b", 1, 1, 0},
+      {NONE, NONE, NONE, "c", 1, 2, 0}},
+     "b a c"},
+    {"an explicit rank comes before both",
+     3,
+     {{NONE, 2, 0, "a", 1, 0, 0}, {NONE, NONE, 1, "b", 1, 1, 0}, {NONE, 0, NONE, "c", 1, 2, 0}},
+     "c b a"},
+    {"a survivor comes before an explicit rank",
+     2,
+     {{NONE, 0, NONE, "a", 1, 0, 0}, {0, NONE, NONE, "b", 1, 1, 0}},
+     "b a"},
+    {"a newcomer fills the hole",
+     3,
+     {{0, NONE, NONE, "a", 1, 0, 0},
+      {2, NONE, NONE, "c", 1, 1, 0},
+      {NONE, NONE, NONE, "z", 1, 2, 0}},
+     "a z c"},
+    {"survivors move up when there are fewer places",
+     2,
+     {{1, NONE, NONE, "b", 1, 0, 0}, {3, NONE, NONE, "d", 1, 1, 0}},
+     "d b"},
+    {"who finds no place is a spare",
+     2,
+     {{NONE, NONE, NONE, "c", 1, 0, 0},
+      {NONE, NONE, NONE, "b", 1, 1, 0},
+      {NONE, NONE, NONE, "a", 1, 2, 0}},
+     "a b | c"},
+    {"a wanted rank beyond the places is only a preference",
+     2,
+     {{NONE, 9, NONE, "a", 1, 0, 0}, {NONE, NONE, NONE, "b", 1, 1, 0}},
+     "a b"},
+    {"two agents of one host are told apart by pid",
+     2,
+     {{NONE, NONE, NONE, "host", 20, 0, 0}, {NONE, NONE, NONE, "host", 10, 1, 0}},
+     "host host"},
+    {"fewer candidates than places", 9, {{NONE, NONE, NONE, "a", 1, 0, 0}}, "a"},
+    {"nobody", 4, {{0}}, ""},
+};
+
+static uint32_t count_of(const struct place_case *c)
+{
+    uint32_t count = 0;
+    while (count < MAX_CANDIDATES && c->candidates[count].name != NULL) {
+        count++;
+    }
+    return count;
+}
+
+static void check(const struct place_case *c, const uint32_t *order, uint32_t count)
+{
+    struct rank_candidate candidates[MAX_CANDIDATES];
+    for (uint32_t i = 0; i < count; i++) {
+        candidates[i] = c->candidates[order[i]];
+    }
+    rank_assign(candidates, count, c->places);
+    char got[256] = "";
+    for (uint32_t i = 0; i < count; i++) {
+        bool is_spare = candidates[i].node_rank == RANK_NONE;
+        if (!is_spare) {
+            assert_int_equal(candidates[i].node_rank, i);
+        }
+        size_t at = strlen(got);
+        snprintf(got + at, sizeof(got) - at, "%s%s%s", i > 0 ? " " : "", is_spare ? "| " : "",
+                 candidates[i].name);
+    }
+    if (strcmp(got, c->expected) != 0) {
+        fail_msg("%s: expected '%s', got '%s'", c->label, c->expected, got);
+    }
+}
+
+static void test_table(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MU_COUNT(cases); i++) {
+        static const uint32_t orders[][MAX_CANDIDATES] = {{0, 1, 2}, {2, 1, 0}, {1, 2, 0}};
+        uint32_t count = count_of(&cases[i]);
+        check(&cases[i], orders[0], count);
+        if (count == 3) { /* the order of arrival makes no difference */
+            check(&cases[i], orders[1], count);
+            check(&cases[i], orders[2], count);
+        }
+    }
+}
+
+static void test_pids_of_one_host(void **state)
+{
+    (void)state;
+    struct rank_candidate c[] = {{NONE, NONE, NONE, "host", 20, 0, 0},
+                                 {NONE, NONE, NONE, "host", 10, 1, 0}};
+    rank_assign(c, 2, 2);
+    assert_int_equal(c[0].pid, 10);
+    assert_int_equal(c[1].pid, 20);
+}
+
+/* Any claims at all give a permutation. */
+static void test_always_a_permutation(void **state)
+{
+    (void)state;
+    uint32_t seed = 1;
+    for (int run = 0; run < 2000; run++) {
+        struct rank_candidate c[40];
+        bool seen[40] = {false};
+        seed = seed * 1664525 + 1013904223;
+        uint32_t count = seed >> 8 & 31U;
+        uint32_t places = seed >> 16 & 31U;
+        for (uint32_t i = 0; i < count; i++) {
+            seed = seed * 1664525 + 1013904223;
+            c[i] = (struct rank_candidate){.previous = (int32_t)(seed >> 8 & 15U) - 1,
+                                           .wanted = (int32_t)(seed >> 12 & 15U) - 1,
+                                           .sched = (int32_t)(seed >> 16 & 15U) - 1,
+                                           .name = "n",
+                                           .id = i};
+        }
+        rank_assign(c, count, places);
+        uint32_t expected = count < places ? count : places;
+        for (uint32_t i = 0; i < count; i++) {
+            assert_int_equal(c[i].node_rank, i < expected ? (int32_t)i : RANK_NONE);
+            assert_false(seen[c[i].id]);
+            seen[c[i].id] = true;
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_pids_of_one_host),
+        cmocka_unit_test(test_always_a_permutation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
