@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rendezvous/member_impl.h"
+
+#include "muster/limits.h"
+#include "muster/mem.h"
+#include "rendezvous/rank_assign.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+const char *member_state_name(enum member_state state)
+{
+    static const char *const names[] = {
+        [MEMBER_FORMING] = "forming",
+        [MEMBER_RUNNING] = "running",
+        [MEMBER_STOPPING] = "stopping",
+        [MEMBER_ENDED] = "ended",
+    };
+    return names[state];
+}
+
+const char *member_node_state_name(enum member_node_state state)
+{
+    static const char *const names[] = {
+        [MEMBER_NODE_JOINED] = "joined",   [MEMBER_NODE_ASSIGNED] = "starting",
+        [MEMBER_NODE_RUNNING] = "running", [MEMBER_NODE_STOPPING] = "stopping",
+        [MEMBER_NODE_STOPPED] = "stopped", [MEMBER_NODE_GONE] = "gone",
+    };
+    return names[state];
+}
+
+struct member *member_new(struct mu_slice run_id, const struct member_config *config)
+{
+    struct member *m = mu_alloc(sizeof(*m));
+    m->config = *config;
+    m->run_id = mu_slice_dup(run_id);
+    m->state = MEMBER_FORMING;
+    m->state_deadline_ms = INT64_MAX;
+    m->last_call_end_ms = INT64_MAX;
+    m->next_waiting_ms = INT64_MAX;
+    m->next_heartbeat_ms = INT64_MAX;
+    m->next_silence_ms = INT64_MAX;
+    m->busy_deadline_ms = INT64_MAX;
+    return m;
+}
+
+void member_node_free(struct member_node *n)
+{
+    free(n->name);
+    free(n->role);
+    free(n->address);
+    free(n->workers);
+    free(n);
+}
+
+void member_failure_clear(struct member_failure *f)
+{
+    free(f->why);
+    free(f->message);
+    free(f->tail);
+    *f = (struct member_failure){0};
+}
+
+void member_free(struct member *m)
+{
+    if (m == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < m->node_count; i++) {
+        member_node_free(m->nodes[i]);
+    }
+    for (uint32_t i = 0; i < m->effect_count; i++) {
+        free(m->effects[i].text);
+    }
+    for (size_t i = 0; i < MEMBER_NOTED_REFUSALS; i++) {
+        free(m->refusals[i]);
+    }
+    member_failure_clear(&m->failure);
+    free(m->stop_why);
+    free(m->nodes);
+    free(m->effects);
+    free(m->run_id);
+    free(m);
+}
+
+/* ---- effects ---- */
+
+struct member_effect *member_effect_add(struct member *m, enum member_effect_kind kind)
+{
+    if (m->effect_count == m->effect_cap) {
+        m->effect_cap = m->effect_cap > 0 ? 2 * m->effect_cap : 16;
+        m->effects = mu_realloc(m->effects, m->effect_cap * sizeof(m->effects[0]));
+    }
+    struct member_effect *e = &m->effects[m->effect_count++];
+    *e = (struct member_effect){.kind = kind};
+    return e;
+}
+
+struct member_effect *member_send(struct member *m, const struct member_node *n,
+                                  const struct ctl_msg *msg)
+{
+    struct member_effect *e = member_effect_add(m, MEMBER_SEND);
+    e->node = n->id;
+    e->msg = *msg;
+    return e;
+}
+
+void member_log(struct member *m, enum mu_log_level level, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    struct member_effect *e = member_effect_add(m, MEMBER_LOG);
+    e->level = level;
+    e->text = mu_strdup(text);
+}
+
+const struct member_effect *member_take(struct member *m)
+{
+    if (m->effect_head > 0) {
+        free(m->effects[m->effect_head - 1].text);
+        m->effects[m->effect_head - 1].text = NULL;
+    }
+    if (m->effect_head == m->effect_count) {
+        m->effect_head = 0;
+        m->effect_count = 0;
+        return NULL;
+    }
+    return &m->effects[m->effect_head++];
+}
+
+void member_goto(struct member *m, enum member_state state)
+{
+    static const unsigned allowed[] = {
+        [MEMBER_FORMING] = 1U << MEMBER_FORMING | 1U << MEMBER_RUNNING | 1U << MEMBER_ENDED,
+        [MEMBER_RUNNING] = 1U << MEMBER_STOPPING | 1U << MEMBER_ENDED,
+        [MEMBER_STOPPING] = 1U << MEMBER_FORMING | 1U << MEMBER_ENDED,
+        [MEMBER_ENDED] = 0,
+    };
+    MU_REQUIRE((allowed[m->state] & 1U << state) != 0);
+    member_log(m, MU_LOG_DEBUG, "job '%s': %s -> %s", m->run_id, member_state_name(m->state),
+               member_state_name(state));
+    m->state = state;
+    m->state_since_ms = m->now_ms;
+}
+
+void member_note_refused(struct member *m, const char *address, const char *why)
+{
+    free(m->refusals[0]);
+    memmove(&m->refusals[0], &m->refusals[1], sizeof(m->refusals) - sizeof(m->refusals[0]));
+    m->refusals[MEMBER_NOTED_REFUSALS - 1] = mu_asprintf("%s: %s", address, why);
+}
+
+/* ---- messages ---- */
+
+static struct member_node *find_node(const struct member *m, uint32_t id)
+{
+    uint32_t low = 0;
+    uint32_t high = m->node_count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (m->nodes[mid]->id < id) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return low < m->node_count && m->nodes[low]->id == id ? m->nodes[low] : NULL;
+}
+
+static int on_started(struct member_node *n, const struct ctl_started *s, struct mu_err *err)
+{
+    if (s->pids.len != (size_t)n->slots * sizeof(uint32_t)) {
+        return mu_err_set(err, MU_E_PROTOCOL, 0, "STARTED with %zu bytes of pids for %u workers",
+                          s->pids.len, n->slots);
+    }
+    struct mu_reader r = mu_reader_of(s->pids.ptr, s->pids.len);
+    for (uint32_t i = 0; i < n->slots; i++) {
+        n->workers[i].pid = mu_read_u32(&r);
+    }
+    if (n->state == MEMBER_NODE_ASSIGNED) {
+        n->state = MEMBER_NODE_RUNNING;
+    }
+    return 0;
+}
+
+/* The first failure of a round is its culprit and stops it; what comes after is collateral. */
+static void fail(struct member *m, struct member_failure failure, const char *text)
+{
+    if (m->failure.is_set) {
+        m->failure.collateral++;
+        member_failure_clear(&failure);
+        return;
+    }
+    m->failure = failure;
+    m->failure.is_set = true;
+    if (m->state == MEMBER_RUNNING) {
+        member_stop_round(m, SIGTERM, text);
+    }
+}
+
+/* After a stop order, death by its signal or by SIGKILL is what was asked for. */
+static bool is_ordered(const struct member *m, struct outcome o)
+{
+    return m->state == MEMBER_STOPPING && o.kind == OUTCOME_SIGNALED &&
+           (o.code == SIGTERM || o.code == SIGKILL || o.code == m->stop_signo);
+}
+
+static int on_exited(struct member *m, struct member_node *n, const struct ctl_exited *x,
+                     struct mu_err *err)
+{
+    if (x->local_rank >= n->slots || x->kind > OUTCOME_KIND_LAST || x->kind == OUTCOME_RUNNING ||
+        x->stage > OUTCOME_STAGE_LAST || x->message.len > MU_CTL_MAX_TEXT ||
+        x->tail.len > MU_CTL_MAX_TEXT) {
+        return mu_err_set(err, MU_E_PROTOCOL, 0, "malformed EXITED message");
+    }
+    struct member_worker *w = &n->workers[x->local_rank];
+    if (w->outcome.kind != OUTCOME_RUNNING) {
+        return 0; /* said twice: after a reconnect, for example */
+    }
+    w->outcome = (struct outcome){.kind = (enum outcome_kind)x->kind,
+                                  .stage = (enum outcome_stage)x->stage,
+                                  .code = x->code,
+                                  .core_dumped = x->core_dumped != 0};
+    w->pid = x->pid;
+    w->ended_ms = m->now_ms;
+    n->workers_exited++;
+    if (outcome_is_success(w->outcome) || is_ordered(m, w->outcome) || m->stop_signo != 0) {
+        return 0;
+    }
+    char how[128];
+    outcome_describe(w->outcome, how, sizeof(how));
+    char text[512];
+    snprintf(text, sizeof(text), "rank %u on %s (local rank %u, pid %u) %s",
+             n->first_rank + x->local_rank, n->name, x->local_rank, x->pid, how);
+    fail(m,
+         (struct member_failure){.node = n->id,
+                                 .local_rank = x->local_rank,
+                                 .rank = n->first_rank + x->local_rank,
+                                 .pid = x->pid,
+                                 .outcome = w->outcome,
+                                 .why = mu_strdup(n->name),
+                                 .message = mu_slice_dup(x->message),
+                                 .tail = mu_slice_dup(x->tail)},
+         text);
+    return 0;
+}
+
+static void node_failed(struct member *m, struct member_node *n, const char *why)
+{
+    char text[512];
+    snprintf(text, sizeof(text), "node %s (%s) was lost: %s", n->name, n->address, why);
+    if (m->failure.is_set) {
+        member_log(m, MU_LOG_WARN, "%s", text); /* no report will speak of it */
+    }
+    fail(m,
+         (struct member_failure){.is_node = true,
+                                 .node = n->id,
+                                 .outcome = {.kind = OUTCOME_UNKNOWN},
+                                 .why = mu_strdup(text)},
+         text);
+}
+
+/* The processes of a round are gone, or (`left`) cannot be killed: then nothing is started there.
+ */
+static void set_stopped(struct member *m, struct member_node *n, const struct ctl_stopped *s)
+{
+    if (n->is_stuck) {
+        m->stuck_count--;
+    } else if (n->busy_round != 0) {
+        m->busy_count--;
+    }
+    n->is_stuck = s->left > 0;
+    n->busy_round = n->is_stuck ? s->round : 0;
+    if (n->is_stuck) {
+        m->stuck_count++;
+        member_log(m, MU_LOG_WARN,
+                   "%s: %u processes of round %u could not be killed; it gets no "
+                   "ranks until they are gone",
+                   n->name, s->left, s->round);
+    }
+}
+
+static void on_stopped(struct member *m, struct member_node *n, const struct ctl_stopped *s)
+{
+    bool is_early = n->workers_exited < n->slots;
+    if (s->left > 0 || n->busy_round != 0) {
+        set_stopped(m, n, s);
+    }
+    n->state = MEMBER_NODE_STOPPED;
+    if (m->state == MEMBER_RUNNING && is_early && m->stop_signo == 0) {
+        node_failed(m, n, "its agent stopped the workers");
+    }
+    member_round_check(m);
+}
+
+/* Of a round that is no longer, or not of this coordinator: the node may have ranks again. */
+static void on_old_stopped(struct member *m, struct member_node *n, const struct ctl_stopped *s)
+{
+    if (n->busy_round == 0 || s->round != n->busy_round) {
+        return;
+    }
+    set_stopped(m, n, s);
+    if (!member_node_is_placed(n)) {
+        n->state = n->is_stuck ? MEMBER_NODE_STOPPING : MEMBER_NODE_JOINED;
+    }
+    if (m->state == MEMBER_FORMING) {
+        member_form_try(m);
+    }
+}
+
+void member_node_gone(struct member *m, struct member_node *n, const char *why)
+{
+    bool had_part = member_node_is_placed(n) && n->state != MEMBER_NODE_STOPPED;
+    n->state = MEMBER_NODE_GONE;
+    m->live_count--;
+    m->stuck_count -= n->is_stuck;
+    m->busy_count -= n->busy_round != 0 && !n->is_stuck;
+    n->busy_round = 0;
+    n->is_stuck = false;
+    member_effect_add(m, MEMBER_DROP)->node = n->id;
+    switch (m->state) {
+    case MEMBER_FORMING:
+        member_log(m, MU_LOG_NOTICE, "%s (%s) left while the job was forming: %s", n->name,
+                   n->address, why);
+        member_form_try(m);
+        break;
+    case MEMBER_RUNNING:
+    case MEMBER_STOPPING:
+        if (had_part && m->stop_signo == 0) {
+            node_failed(m, n, why);
+        } else {
+            member_log(m, MU_LOG_INFO, "%s (%s) left: %s", n->name, n->address, why);
+        }
+        member_round_check(m);
+        break;
+    case MEMBER_ENDED:
+        break;
+    }
+}
+
+static void on_leave(struct member *m, struct member_node *n, const struct ctl_leave *l)
+{
+    char name[32];
+    outcome_signal_name(l->signo, name, sizeof(name));
+    char why[512];
+    snprintf(why, sizeof(why), "%s on %s", name, n->name);
+    bool is_host = m->config.embedded_agent != 0 && n->agent_id == m->config.embedded_agent;
+    if (is_host || member_node_is_placed(n) || n->previous_rank != RANK_NONE) {
+        member_stop(m, l->signo, why, m->now_ms);
+    } else {
+        member_node_gone(m, n, why);
+    }
+}
+
+int member_message(struct member *m, uint32_t node, const struct ctl_msg *msg, int64_t now_ms,
+                   struct mu_err *err)
+{
+    m->now_ms = now_ms;
+    struct member_node *n = find_node(m, node);
+    if (n == NULL || !member_node_is_live(n)) {
+        return 0; /* given up already; its connection is being closed */
+    }
+    n->heard_ms = now_ms;
+    /* A message about an earlier round crossed a decision of ours on the way. */
+    bool is_current =
+        member_node_is_placed(n) && (m->state == MEMBER_RUNNING || m->state == MEMBER_STOPPING);
+    switch (msg->type) {
+    case CTL_STARTED:
+        return is_current && msg->started.round == m->round ? on_started(n, &msg->started, err) : 0;
+    case CTL_EXITED:
+        return is_current && msg->exited.round == m->round ? on_exited(m, n, &msg->exited, err) : 0;
+    case CTL_STOPPED:
+        if (is_current && msg->stopped.round == m->round) {
+            on_stopped(m, n, &msg->stopped);
+        } else {
+            on_old_stopped(m, n, &msg->stopped);
+        }
+        return 0;
+    case CTL_LEAVE:
+        if (msg->leave.signo < 1 || msg->leave.signo > SIGRTMAX) {
+            return mu_err_set(err, MU_E_PROTOCOL, 0, "LEAVE with signal %d", msg->leave.signo);
+        }
+        on_leave(m, n, &msg->leave);
+        return 0;
+    case CTL_HEARTBEAT:
+        return 0;
+    case CTL_HELLO:
+    case CTL_STATUS:
+    case CTL_WELCOME:
+    case CTL_REFUSED:
+    case CTL_WAITING:
+    case CTL_ASSIGN:
+    case CTL_STOP:
+    case CTL_END:
+    case CTL_STATUS_REPLY:
+        break;
+    }
+    return mu_err_set(err, MU_E_PROTOCOL, 0, "%s is not for an agent to send now",
+                      ctl_type_name(msg->type));
+}
+
+void member_lost(struct member *m, uint32_t node, const char *why, int64_t now_ms)
+{
+    m->now_ms = now_ms;
+    struct member_node *n = find_node(m, node);
+    if (n != NULL && member_node_is_live(n)) {
+        member_node_gone(m, n, why);
+    }
+}
+
+void member_stop(struct member *m, int signo, const char *why, int64_t now_ms)
+{
+    m->now_ms = now_ms;
+    if (m->state == MEMBER_ENDED || (m->stop_signo != 0 && signo != SIGKILL)) {
+        return;
+    }
+    if (m->stop_signo == 0) {
+        m->stop_signo = signo;
+        m->stop_why = mu_strdup(why);
+    }
+    if (m->state == MEMBER_FORMING) {
+        member_end(m, 128 + signo);
+    } else {
+        member_stop_round(m, signo, why);
+    }
+}
+
+/* ---- what can be seen ---- */
+
+struct member_view member_look(const struct member *m)
+{
+    return (struct member_view){
+        .run_id = m->run_id,
+        .state = m->state,
+        .round = m->round,
+        .restarts = m->restarts,
+        .max_restarts = m->max_restarts,
+        .min_nodes = m->min_nodes,
+        .max_nodes = m->max_nodes,
+        .world_size = m->world_size,
+        .exit_status = m->exit_status,
+        .state_since_ms = m->state_since_ms,
+        .failure = &m->failure,
+        .nodes = m->nodes,
+        .node_count = m->node_count,
+    };
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Membership of one job: who is in, which round runs, what a failure means.
+ *
+ * A pure engine: what happened comes in through the functions below, with the time; what must be
+ * done is taken out with member_take(). It owns no socket, clock or process, so the simulator
+ * (tests/sim) runs the very same code.
+ *
+ *                      all places taken, or MIN and last call over
+ *           FORMING ------------------------------------------------> RUNNING
+ *              |   ^                                                     |
+ *              |   | every node stopped; a restart is left               | a worker or node fails,
+ *   join       |   |                                                     | or somebody stops the
+ * job timeout    |   +------------------- STOPPING <-----------------------+ | | | v v  no restart
+ * left           | all workers exited 0 ENDED
+ * <------------------------+----------------------------+
+ *
+ * Every state that waits has a deadline: FORMING the join timeout, RUNNING the node timeout of each
+ * node, STOPPING the grace time plus KILL_ALLOWANCE_MS. A node that comes with workers of an
+ * earlier round (its connection was lost, or the coordinator is a new one) has the same time to
+ * stop them; no round begins before.
+ *
+ * Threading: the loop thread only.
+ */
+#pragma once
+
+#include "muster/ctl_msg.h"
+#include "muster/err.h"
+#include "muster/log.h"
+#include "muster/outcome.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct member;
+
+enum member_state { MEMBER_FORMING, MEMBER_RUNNING, MEMBER_STOPPING, MEMBER_ENDED };
+
+enum member_node_state {
+    MEMBER_NODE_JOINED,   /* has no ranks in this round */
+    MEMBER_NODE_ASSIGNED, /* was told its ranks */
+    MEMBER_NODE_RUNNING,  /* all its workers were executed */
+    MEMBER_NODE_STOPPING, /* was told to stop them */
+    MEMBER_NODE_STOPPED,  /* has nothing left of this round */
+    MEMBER_NODE_GONE,     /* its connection is lost, or it left */
+};
+
+/* "forming", "running", ...: also the words of the status document. */
+const char *member_state_name(enum member_state state);
+const char *member_node_state_name(enum member_node_state state);
+
+/* What the embedding process decides, the same for all jobs of one coordinator. */
+struct member_config {
+    uint64_t coordinator_id; /* random; told to every node */
+    uint64_t embedded_agent; /* agent_id of the agent in this process; 0: stand-alone */
+};
+
+enum member_effect_kind {
+    MEMBER_SEND,      /* send `msg` to `node` */
+    MEMBER_DROP,      /* close the connection of `node` once everything is sent */
+    MEMBER_NEW_ROUND, /* a fresh store for round `round`; clients of the old one are closed */
+    MEMBER_LOG,       /* `level`, `text` */
+    MEMBER_OVER,      /* the job has ended; `text` is the report, `exit_status` its result */
+};
+
+struct member_effect {
+    enum member_effect_kind kind;
+    uint32_t node;
+    uint32_t round;
+    int exit_status;
+    enum mu_log_level level;
+    struct ctl_msg msg;
+    char *text; /* owned by the engine; strings of `msg` point into it */
+};
+
+/* A job that forms with its first member; `run_id` is copied. Owned by the caller. */
+struct member *member_new(struct mu_slice run_id, const struct member_config *config);
+void member_free(struct member *m);
+
+/*
+ * An agent asks to be in. Returns its node number, which is never reused within the job, or -1
+ * with the sentence to refuse it with: MU_E_CANCELED if the job has ended, else MU_E_REFUSED (a
+ * duplicate node rank, numbers of nodes that differ, names that cannot be shown). `address` is
+ * where it connected from, numeric. An agent that is in already takes the place of its former self,
+ * whose connection is dropped.
+ */
+int64_t member_join(struct member *m, const struct ctl_hello *hello, const char *address,
+                    int64_t now_ms, struct mu_err *err);
+
+/* A message from a node. Returns -1 with MU_E_PROTOCOL if it makes no sense; drop the node then. */
+int member_message(struct member *m, uint32_t node, const struct ctl_msg *msg, int64_t now_ms,
+                   struct mu_err *err);
+
+/* The connection to a node is gone; `why` is for people. */
+void member_lost(struct member *m, uint32_t node, const char *why, int64_t now_ms);
+
+/* Somebody was turned away before it became a node; shown while the job forms. */
+void member_note_refused(struct member *m, const char *address, const char *why);
+
+/* The coordinator itself is being stopped: `signo` to every worker, exit status 128 + signo. */
+void member_stop(struct member *m, int signo, const char *why, int64_t now_ms);
+
+/* Let time pass. To be called at member_deadline(), or at any other moment. */
+void member_tick(struct member *m, int64_t now_ms);
+int64_t member_deadline(const struct member *m); /* INT64_MAX: nothing to wait for */
+
+/*
+ * The next effect, or NULL. Pointers in it are valid until the next call of any function of this
+ * engine; carry the effects out in order.
+ */
+const struct member_effect *member_take(struct member *m);
+
+/* ---- what can be seen (job_view.c, the simulator, tests) ---- */
+
+struct member_worker {
+    uint32_t pid; /* 0: not started */
+    struct outcome outcome;
+    int64_t ended_ms;
+};
+
+struct member_node {
+    uint32_t id;
+    enum member_node_state state;
+    int32_t node_rank;     /* place in this round, or RANK_NONE */
+    int32_t previous_rank; /* place in the last round, or RANK_NONE */
+    int32_t wanted_rank;
+    int32_t sched_rank;
+    uint32_t first_rank;
+    uint32_t role_first_rank;
+    uint32_t slots;
+    uint32_t pid;
+    uint64_t agent_id;
+    char *name;    /* owned */
+    char *role;    /* owned */
+    char *address; /* owned */
+    int64_t joined_ms;
+    int64_t heard_ms;
+    uint32_t busy_round;      /* of which it has workers and no ranks; 0: none */
+    int64_t busy_deadline_ms; /* by when they must be gone */
+    bool is_stuck;            /* not even SIGKILL ends them; no ranks until they are gone */
+    bool was_told_waiting;
+    struct member_worker *workers; /* owned; `slots` of them */
+    uint32_t workers_exited;
+};
+
+struct member_failure {
+    bool is_set;
+    bool is_node; /* the node itself is the culprit, not one of its workers */
+    uint32_t node;
+    uint32_t local_rank;
+    uint32_t rank;
+    uint32_t pid;
+    struct outcome outcome;
+    char *why;           /* owned; of a node's loss */
+    char *message;       /* owned; the cause, as far as the agent knows it */
+    char *tail;          /* owned; end of the worker's stderr */
+    uint32_t collateral; /* failures that came after it in the same round */
+};
+
+struct member_view {
+    const char *run_id;
+    enum member_state state;
+    uint32_t round;
+    uint32_t restarts;
+    uint32_t max_restarts;
+    uint32_t min_nodes;
+    uint32_t max_nodes;
+    uint32_t world_size;
+    int exit_status; /* once ENDED */
+    int64_t state_since_ms;
+    const struct member_failure *failure; /* the last round's culprit; is_set tells */
+    struct member_node *const *nodes;
+    uint32_t node_count;
+};
+
+/* Borrows from the engine; valid until the next call of any function of it. */
+struct member_view member_look(const struct member *m);

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the membership engine, shared by member.c (messages, effects), member_join.c (who
+ * is let in), member_time.c (deadlines), member_round.c (forming, assigning, ending) and
+ * member_report.c (what people read). Nobody else includes it.
+ */
+#pragma once
+
+#include "rendezvous/member.h"
+
+enum {
+    MEMBER_KILL_ALLOWANCE_MS = 15 * 1000, /* after the grace time, for SIGKILL to do its work */
+    MEMBER_WAITING_FIRST_MS = 2 * 1000,   /* first progress line of a job that forms */
+    MEMBER_WAITING_EVERY_MS = 5 * 1000,
+    MEMBER_NOTED_REFUSALS = 4,
+};
+
+struct member {
+    struct member_config config;
+    char *run_id; /* owned */
+    enum member_state state;
+    int64_t state_since_ms;
+    int64_t now_ms; /* of the event being handled */
+
+    /* Said by the first agent; later ones must agree on the numbers of nodes. */
+    bool is_configured;
+    uint32_t min_nodes;
+    uint32_t max_nodes;
+    uint32_t max_restarts;
+    int64_t join_timeout_ms;
+    int64_t last_call_ms;
+    int64_t node_timeout_ms;
+    int64_t grace_ms;
+
+    bool has_formed; /* there was a round of ours */
+    uint32_t round;  /* 0: none yet */
+    uint32_t restarts;
+    uint32_t world_size;       /* of this round */
+    int64_t state_deadline_ms; /* of FORMING and STOPPING */
+    int64_t last_call_end_ms;  /* INT64_MAX while fewer than MIN are here */
+    int64_t next_waiting_ms;
+    int64_t next_heartbeat_ms;
+    int64_t next_silence_ms;  /* when the node that is silent the longest is lost */
+    int64_t busy_deadline_ms; /* the earliest of the nodes'; INT64_MAX: none is busy */
+    int stop_signo;           /* the job was told to stop, by this signal */
+    char *stop_why;           /* owned */
+    int exit_status;          /* once ENDED */
+    struct member_failure failure;
+    char *refusals[MEMBER_NOTED_REFUSALS]; /* owned; who was turned away, newest last */
+
+    struct member_node **nodes; /* owned; ascending ids */
+    uint32_t node_count;
+    uint32_t live_count;  /* of them not gone */
+    uint32_t busy_count;  /* of the live: must stop old workers first */
+    uint32_t stuck_count; /* of the live: cannot get rid of old workers, get no ranks */
+    uint32_t node_cap;
+    uint32_t next_node_id;
+
+    struct member_effect *effects; /* owned; [effect_head, effect_count) are still to be taken */
+    uint32_t effect_head;
+    uint32_t effect_count;
+    uint32_t effect_cap;
+};
+
+static inline bool member_node_is_live(const struct member_node *n)
+{
+    return n->state != MEMBER_NODE_GONE;
+}
+
+/* Live nodes that can have ranks. */
+static inline uint32_t member_usable(const struct member *m)
+{
+    return m->live_count - m->stuck_count;
+}
+
+static inline int64_t member_heartbeat_ms(const struct member *m)
+{
+    return m->node_timeout_ms / 5;
+}
+
+/* Has a part in the current round. */
+static inline bool member_node_is_placed(const struct member_node *n)
+{
+    return n->node_rank >= 0;
+}
+
+/* ---- member.c ---- */
+struct member_effect *member_effect_add(struct member *m, enum member_effect_kind kind);
+struct member_effect *member_send(struct member *m, const struct member_node *n,
+                                  const struct ctl_msg *msg);
+void member_log(struct member *m, enum mu_log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void member_failure_clear(struct member_failure *f);
+void member_goto(struct member *m, enum member_state state);
+void member_node_gone(struct member *m, struct member_node *n, const char *why);
+void member_node_free(struct member_node *n);
+
+/* ---- member_round.c ---- */
+void member_tell_spare(struct member *m, const struct member_node *n);
+void member_form_begin(struct member *m); /* enter FORMING, for the first or a further round */
+void member_form_try(struct member *m);   /* assign if everybody needed is here */
+void member_form_expire(struct member *m);
+void member_stop_round(struct member *m, int signo, const char *why); /* RUNNING -> STOPPING */
+void member_round_check(struct member *m); /* has everybody stopped? then what? */
+void member_end(struct member *m, int exit_status);
+const struct member_node *member_lead(const struct member *m);
+
+/* ---- member_report.c: texts owned by the caller ---- */
+char *member_text_waiting(const struct member *m);
+char *member_text_not_formed(const struct member *m);
+char *member_text_failure(const struct member *m); /* one line: who and how */
+char *member_text_summary(const struct member *m); /* one line: how the job ended */
+char *member_text_report(const struct member *m);  /* one screen; a success has none: NULL */

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Joining: who is let in, who is refused with which sentence.
+ */
+#include "rendezvous/member_impl.h"
+
+#include "muster/limits.h"
+#include "muster/mem.h"
+#include "muster/names.h"
+#include "rendezvous/rank_assign.h"
+
+static bool is_span(int64_t ms)
+{
+    return ms >= 0 && ms <= MU_MAX_SPAN_MS;
+}
+
+static int check_hello(const struct member *m, const struct ctl_hello *h, struct mu_err *err)
+{
+    if (!mu_names_is_presentable(h->node_name, false) || !mu_names_is_presentable(h->role, false)) {
+        return mu_err_set(err, MU_E_REFUSED, 0,
+                          "a node name or role must be 1 to %d visible characters", MU_MAX_NAME);
+    }
+    if (!mu_names_is_presentable(h->run_id, true)) {
+        return mu_err_set(err, MU_E_REFUSED, 0,
+                          "a run id must be 1 to %d printable ASCII characters", MU_MAX_NAME);
+    }
+    if (h->agent_id == 0 || h->slots < 1 || h->slots > MU_MAX_LOCAL_WORLD || h->min_nodes < 1 ||
+        h->min_nodes > h->max_nodes || h->max_nodes > MU_MAX_NODES ||
+        h->max_restarts > MU_MAX_RESTARTS || h->node_timeout_ms < MU_MIN_NODE_TIMEOUT_MS ||
+        !is_span(h->node_timeout_ms) || !is_span(h->join_timeout_ms) || !is_span(h->last_call_ms) ||
+        !is_span(h->grace_ms) || h->node_rank < RANK_NONE || h->sched_rank < RANK_NONE ||
+        h->current_round > MU_MAX_ROUND) {
+        return mu_err_set(err, MU_E_REFUSED, 0, "a number in the request is out of range");
+    }
+    if (m->state == MEMBER_ENDED) {
+        return mu_err_set(err, MU_E_CANCELED, 0, "job '%s' has ended already", m->run_id);
+    }
+    if (m->is_configured && (h->min_nodes != m->min_nodes || h->max_nodes != m->max_nodes)) {
+        return mu_err_set(err, MU_E_REFUSED, 0,
+                          "this node says --nnodes %u:%u, job '%s' was begun with --nnodes %u:%u; "
+                          "use the same on every node",
+                          h->min_nodes, h->max_nodes, m->run_id, m->min_nodes, m->max_nodes);
+    }
+    if (h->node_rank >= 0 && (uint32_t)h->node_rank >= h->max_nodes) {
+        return mu_err_set(err, MU_E_REFUSED, 0,
+                          "--node-rank %d, but the job has %u nodes (0 to %u)", h->node_rank,
+                          h->max_nodes, h->max_nodes - 1);
+    }
+    if (m->live_count >= MU_MAX_NODES) {
+        return mu_err_set(err, MU_E_REFUSED, 0, "job '%s' has %d nodes, which is the limit",
+                          m->run_id, MU_MAX_NODES);
+    }
+    for (uint32_t i = 0; h->node_rank >= 0 && i < m->node_count; i++) {
+        const struct member_node *n = m->nodes[i];
+        if (member_node_is_live(n) && n->wanted_rank == h->node_rank &&
+            n->agent_id != h->agent_id) {
+            return mu_err_set(
+                err, MU_E_REFUSED, 0,
+                "--node-rank %d is taken by %s (%s, pid %u); every node needs its own",
+                h->node_rank, n->name, n->address, n->pid);
+        }
+    }
+    return 0;
+}
+
+static void configure(struct member *m, const struct ctl_hello *h)
+{
+    m->is_configured = true;
+    m->min_nodes = h->min_nodes;
+    m->max_nodes = h->max_nodes;
+    m->max_restarts = h->max_restarts;
+    m->join_timeout_ms = h->join_timeout_ms;
+    m->last_call_ms = h->last_call_ms;
+    m->node_timeout_ms = h->node_timeout_ms;
+    m->grace_ms = h->grace_ms;
+    m->next_heartbeat_ms = m->now_ms + member_heartbeat_ms(m);
+    member_form_begin(m);
+}
+
+/* Forget nodes that are gone and have no part in the round. */
+static void purge(struct member *m)
+{
+    if (m->live_count == m->node_count || m->state == MEMBER_ENDED) {
+        return;
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < m->node_count; i++) {
+        if (member_node_is_live(m->nodes[i]) || member_node_is_placed(m->nodes[i])) {
+            m->nodes[kept++] = m->nodes[i];
+        } else {
+            member_node_free(m->nodes[i]);
+        }
+    }
+    m->node_count = kept;
+}
+
+/* An agent that connects again before we know that its first connection is dead: one node, not two.
+ */
+static void replace(struct member *m, const struct member_node *by)
+{
+    for (uint32_t i = 0; i < m->node_count; i++) {
+        struct member_node *n = m->nodes[i];
+        if (n->agent_id == by->agent_id && n != by && member_node_is_live(n)) {
+            member_node_gone(m, n, "its connection was lost, and it came back with another");
+            return;
+        }
+    }
+}
+
+static struct member_node *node_new(struct member *m, const struct ctl_hello *hello,
+                                    const char *address)
+{
+    struct member_node *n = mu_alloc(sizeof(*n));
+    *n = (struct member_node){
+        .id = m->next_node_id++,
+        .state = hello->current_round != 0 ? MEMBER_NODE_STOPPING : MEMBER_NODE_JOINED,
+        .node_rank = RANK_NONE,
+        .previous_rank = RANK_NONE,
+        .wanted_rank = hello->node_rank,
+        .sched_rank = hello->sched_rank,
+        .slots = hello->slots,
+        .pid = hello->pid,
+        .agent_id = hello->agent_id,
+        .name = mu_slice_dup(hello->node_name),
+        .role = mu_slice_dup(hello->role),
+        .address = mu_strdup(address),
+        .joined_ms = m->now_ms,
+        .heard_ms = m->now_ms,
+        .busy_round = hello->current_round,
+        .busy_deadline_ms = m->now_ms + m->grace_ms + MEMBER_KILL_ALLOWANCE_MS,
+        .workers = mu_calloc(hello->slots, sizeof(struct member_worker)),
+    };
+    if (m->node_count == m->node_cap) {
+        m->node_cap = m->node_cap > 0 ? 2 * m->node_cap : 8;
+        m->nodes = mu_realloc(m->nodes, m->node_cap * sizeof(struct member_node *));
+    }
+    m->nodes[m->node_count++] = n;
+    m->live_count++;
+    if (m->next_silence_ms == INT64_MAX) {
+        m->next_silence_ms = m->now_ms + m->node_timeout_ms;
+    }
+    return n;
+}
+
+/* Workers of a round that is no more run there: of this job, before its connection was lost, or
+ * before the coordinator was started anew. They must be gone before the next round. */
+static void note_busy(struct member *m, const struct member_node *n)
+{
+    m->busy_count++;
+    if (n->busy_deadline_ms < m->busy_deadline_ms) {
+        m->busy_deadline_ms = n->busy_deadline_ms;
+    }
+    if (!m->has_formed && m->round < n->busy_round) {
+        m->round = n->busy_round; /* numbers are not used again */
+    }
+    member_log(m, MU_LOG_INFO, "%s still has workers of round %u; waiting for them to stop",
+               n->name, n->busy_round);
+}
+
+int64_t member_join(struct member *m, const struct ctl_hello *hello, const char *address,
+                    int64_t now_ms, struct mu_err *err)
+{
+    m->now_ms = now_ms;
+    purge(m);
+    if (check_hello(m, hello, err) != 0) {
+        return -1;
+    }
+    if (!m->is_configured) {
+        configure(m, hello);
+    }
+    struct member_node *n = node_new(m, hello, address);
+    member_send(m, n,
+                &(struct ctl_msg){.type = CTL_WELCOME,
+                                  .welcome = {.coordinator_id = m->config.coordinator_id,
+                                              .is_embedded = m->config.embedded_agent != 0,
+                                              .heartbeat_ms = member_heartbeat_ms(m),
+                                              .node_timeout_ms = m->node_timeout_ms}});
+    member_log(m, MU_LOG_INFO, "%s (%s, pid %u) joined job '%s' with %u workers", n->name,
+               n->address, n->pid, m->run_id, n->slots);
+    if (n->busy_round != 0) {
+        note_busy(m, n);
+    }
+    replace(m, n);
+    if (m->state == MEMBER_FORMING) {
+        member_form_try(m);
+    } else if (m->state == MEMBER_RUNNING && !member_node_is_placed(n)) {
+        member_tell_spare(m, n);
+    }
+    return n->id;
+}

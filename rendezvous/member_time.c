@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Time passes: heartbeats, silence, progress lines, and every deadline.
+ */
+#include "rendezvous/member_impl.h"
+
+#include "muster/mem.h"
+
+static int64_t min_ms(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The moment a node that says nothing more is given up: known to the millisecond, so that its
+ * agent, which counts the same time, has stopped its workers when others take its place. */
+static void check_silence(struct member *m)
+{
+    m->next_silence_ms = INT64_MAX;
+    for (uint32_t i = 0; i < m->node_count && m->state != MEMBER_ENDED; i++) {
+        struct member_node *n = m->nodes[i];
+        if (!member_node_is_live(n)) {
+            continue;
+        }
+        int64_t silent_ms = m->now_ms - n->heard_ms;
+        if (silent_ms >= m->node_timeout_ms) {
+            char why[128];
+            snprintf(why, sizeof(why), "not heard of for %.1f s", (double)silent_ms / 1e3);
+            member_node_gone(m, n, why);
+        } else {
+            m->next_silence_ms = min_ms(m->next_silence_ms, n->heard_ms + m->node_timeout_ms);
+        }
+    }
+}
+
+static void send_heartbeats(struct member *m)
+{
+    m->next_heartbeat_ms = m->now_ms + member_heartbeat_ms(m);
+    for (uint32_t i = 0; i < m->node_count && m->state != MEMBER_ENDED; i++) {
+        if (member_node_is_live(m->nodes[i])) {
+            member_send(m, m->nodes[i],
+                        &(struct ctl_msg){.type = CTL_HEARTBEAT, .heartbeat = {.round = m->round}});
+        }
+    }
+}
+
+/*
+ * Did this process itself stand still (stopped, swapped out)? Then nobody could be heard, and what
+ * the nodes have sent meanwhile waits to be read: their time begins anew.
+ */
+static void check_absence(struct member *m)
+{
+    int64_t due_ms = min_ms(m->next_heartbeat_ms, m->next_silence_ms);
+    if (m->now_ms - due_ms <= m->node_timeout_ms / 2) {
+        return;
+    }
+    for (uint32_t i = 0; i < m->node_count; i++) {
+        m->nodes[i]->heard_ms = m->now_ms;
+    }
+    int64_t patience_ms = m->now_ms + MEMBER_KILL_ALLOWANCE_MS;
+    if (m->state == MEMBER_STOPPING && m->state_deadline_ms < patience_ms) {
+        m->state_deadline_ms = patience_ms;
+    }
+    m->busy_deadline_ms = m->busy_deadline_ms < patience_ms ? patience_ms : m->busy_deadline_ms;
+}
+
+static void send_waiting(struct member *m)
+{
+    m->next_waiting_ms = m->now_ms + MEMBER_WAITING_EVERY_MS;
+    char *text = member_text_waiting(m);
+    const struct member_node *lead = member_lead(m);
+    for (uint32_t i = 0; i < m->node_count; i++) {
+        struct member_node *n = m->nodes[i];
+        if (!member_node_is_live(n) || (n != lead && n->was_told_waiting)) {
+            continue;
+        }
+        n->was_told_waiting = true;
+        struct ctl_msg msg = {
+            .type = CTL_WAITING,
+            .waiting = {.joined = m->live_count, .needed = m->max_nodes, .is_lead = n == lead}};
+        struct member_effect *e = member_send(m, n, &msg);
+        e->text = mu_strdup(text);
+        e->msg.waiting.text = mu_slice_of(e->text);
+    }
+    free(text);
+}
+
+/* Nodes that were told to stop and did not are lost: the others must not wait for them. */
+static void give_up_stopping(struct member *m)
+{
+    m->state_deadline_ms = INT64_MAX;
+    for (uint32_t i = 0; i < m->node_count && m->state == MEMBER_STOPPING; i++) {
+        struct member_node *n = m->nodes[i];
+        if (member_node_is_live(n) && member_node_is_placed(n) && n->state != MEMBER_NODE_STOPPED) {
+            member_node_gone(m, n, "did not stop its workers in time");
+        }
+    }
+    member_round_check(m);
+}
+
+/* The same for newcomers that still have workers of a round before. */
+static void give_up_busy(struct member *m)
+{
+    m->busy_deadline_ms = INT64_MAX;
+    for (uint32_t i = 0; i < m->node_count && m->state != MEMBER_ENDED; i++) {
+        struct member_node *n = m->nodes[i];
+        if (!member_node_is_live(n) || n->busy_round == 0 || n->is_stuck) {
+            continue;
+        }
+        if (m->now_ms >= n->busy_deadline_ms) {
+            member_node_gone(m, n, "did not stop the workers it came with in time");
+        } else {
+            m->busy_deadline_ms = min_ms(m->busy_deadline_ms, n->busy_deadline_ms);
+        }
+    }
+}
+
+void member_tick(struct member *m, int64_t now_ms)
+{
+    m->now_ms = now_ms;
+    if (m->state == MEMBER_ENDED || !m->is_configured) {
+        return;
+    }
+    check_absence(m);
+    if (now_ms >= min_ms(m->next_silence_ms, m->next_heartbeat_ms)) {
+        check_silence(m);
+    }
+    if (now_ms >= m->next_heartbeat_ms) {
+        send_heartbeats(m);
+    }
+    if (now_ms >= m->busy_deadline_ms) {
+        give_up_busy(m);
+    }
+    if (m->state == MEMBER_FORMING && now_ms >= m->last_call_end_ms) {
+        member_form_try(m);
+    }
+    if (m->state == MEMBER_FORMING && now_ms >= m->state_deadline_ms) {
+        member_form_expire(m);
+    }
+    if (m->state == MEMBER_FORMING && now_ms >= m->next_waiting_ms) {
+        send_waiting(m);
+    }
+    if (m->state == MEMBER_STOPPING && now_ms >= m->state_deadline_ms) {
+        give_up_stopping(m);
+    }
+}
+
+int64_t member_deadline(const struct member *m)
+{
+    int64_t at = min_ms(min_ms(m->next_heartbeat_ms, m->next_silence_ms), m->busy_deadline_ms);
+    switch (m->state) {
+    case MEMBER_FORMING:
+        at = min_ms(at, min_ms(m->next_waiting_ms, m->state_deadline_ms));
+        return m->busy_count > 0 ? at : min_ms(at, m->last_call_end_ms);
+    case MEMBER_RUNNING:
+        return at;
+    case MEMBER_STOPPING:
+        return min_ms(at, m->state_deadline_ms);
+    case MEMBER_ENDED:
+        break;
+    }
+    return INT64_MAX;
+}
