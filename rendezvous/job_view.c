@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rendezvous/job_view.h"
+
+#include "muster/buf.h"
+
+#include <string.h>
+
+const char *job_view_state(const struct member_view *view)
+{
+    if (view->state != MEMBER_ENDED) {
+        return member_state_name(view->state);
+    }
+    if (view->exit_status == 0) {
+        return "succeeded";
+    }
+    return view->exit_status > 128 && !view->failure->is_set ? "stopped" : "failed";
+}
+
+static double seconds(int64_t ms)
+{
+    return (double)ms / 1e3;
+}
+
+static const char *worker_state(const struct member_node *n, const struct member_worker *w)
+{
+    switch (w->outcome.kind) {
+    case OUTCOME_RUNNING:
+        if (w->pid == 0) {
+            return n->state == MEMBER_NODE_GONE ? "unknown" : "starting";
+        }
+        return n->state == MEMBER_NODE_GONE ? "unknown" : "running";
+    case OUTCOME_EXITED:
+        return w->outcome.code == 0 ? "succeeded" : "failed";
+    case OUTCOME_SIGNALED:
+        return "killed";
+    case OUTCOME_EXEC_FAILED:
+        return "not executed";
+    case OUTCOME_UNKNOWN:
+        break;
+    }
+    return "unknown";
+}
+
+static json_t *worker_json(const struct member_node *n, uint32_t local_rank)
+{
+    const struct member_worker *w = &n->workers[local_rank];
+    json_t *o =
+        json_pack("{s:i, s:i, s:i, s:s}", "rank", (int)(n->first_rank + local_rank), "local_rank",
+                  (int)local_rank, "pid", (int)w->pid, "state", worker_state(n, w));
+    if (w->outcome.kind == OUTCOME_RUNNING) {
+        json_object_set_new(o, "exit_status", json_null());
+        json_object_set_new(o, "exit", json_null());
+    } else {
+        char how[128];
+        outcome_describe(w->outcome, how, sizeof(how));
+        json_object_set_new(o, "exit_status", json_integer(outcome_exit_status(w->outcome)));
+        json_object_set_new(o, "exit", json_string(how));
+    }
+    return o;
+}
+
+static json_t *node_json(const struct member_node *n, int64_t now_ms)
+{
+    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:f, s:f}", "name", n->name, "address",
+                          n->address, "state", member_node_state_name(n->state), "pid", (int)n->pid,
+                          "slots", (int)n->slots, "role", n->role, "joined_s",
+                          seconds(now_ms - n->joined_ms), "heard_s", seconds(now_ms - n->heard_ms));
+    bool is_placed = n->node_rank >= 0;
+    json_object_set_new(o, "node_rank", is_placed ? json_integer(n->node_rank) : json_null());
+    json_t *workers = json_array();
+    for (uint32_t i = 0; is_placed && i < n->slots; i++) {
+        json_array_append_new(workers, worker_json(n, i));
+    }
+    json_object_set_new(o, "workers", workers);
+    return o;
+}
+
+/*
+ * A worker may write anything, and a tail may begin amid a character: what is no UTF-8 becomes '?'.
+ * JSON would refuse the whole text.
+ */
+static json_t *json_text(const char *text)
+{
+    size_t len = text != NULL ? strlen(text) : 0;
+    struct mu_buf clean = {0};
+    for (size_t at = 0; at < len;) {
+        unsigned char c = (unsigned char)text[at];
+        size_t size = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+        json_t *one = size <= len - at ? json_stringn(text + at, size) : NULL;
+        mu_buf_append(&clean, one != NULL ? text + at : "?", one != NULL ? size : 1);
+        at += one != NULL ? size : 1;
+        json_decref(one);
+    }
+    json_t *o = json_stringn(clean.data != NULL ? (const char *)clean.data : "", clean.len);
+    mu_buf_fini(&clean);
+    return o;
+}
+
+static json_t *failure_json(const struct member_failure *f)
+{
+    if (!f->is_set) {
+        return json_null();
+    }
+    if (f->is_node) {
+        return json_pack("{s:s, s:o, s:i}", "kind", "node", "reason", json_text(f->why),
+                         "collateral", (int)f->collateral);
+    }
+    char how[128];
+    outcome_describe(f->outcome, how, sizeof(how));
+    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i}", "kind", "worker", "node",
+                          f->why, "reason", how, "rank", (int)f->rank, "local_rank",
+                          (int)f->local_rank, "pid", (int)f->pid, "exit_status",
+                          outcome_exit_status(f->outcome), "collateral", (int)f->collateral);
+    json_object_set_new(o, "message", json_text(f->message));
+    json_object_set_new(o, "stderr_tail", json_text(f->tail));
+    return o;
+}
+
+json_t *job_view_json(const struct member_view *view, const struct store_stats *store,
+                      int64_t now_ms)
+{
+    json_t *nodes = json_array();
+    int joined = 0;
+    for (uint32_t i = 0; i < view->node_count; i++) {
+        joined += view->nodes[i]->state != MEMBER_NODE_GONE;
+        json_array_append_new(nodes, node_json(view->nodes[i], now_ms));
+    }
+    json_t *o = json_pack("{s:s, s:s, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "run_id",
+                          view->run_id, "state", job_view_state(view), "since_s",
+                          seconds(now_ms - view->state_since_ms), "round", (int)view->round,
+                          "restarts", (int)view->restarts, "max_restarts", (int)view->max_restarts,
+                          "min_nodes", (int)view->min_nodes, "max_nodes", (int)view->max_nodes,
+                          "nodes_joined", joined, "world_size", (int)view->world_size);
+    bool has_ended = view->state == MEMBER_ENDED;
+    json_object_set_new(o, "exit_status",
+                        has_ended ? json_integer(view->exit_status) : json_null());
+    json_object_set_new(o, "failure", failure_json(view->failure));
+    if (store != NULL) {
+        json_object_set_new(
+            o, "store",
+            json_pack("{s:I, s:I, s:I, s:I, s:I}", "keys", (json_int_t)store->keys, "bytes",
+                      (json_int_t)store->bytes, "clients", (json_int_t)store->clients, "waiting",
+                      (json_int_t)store->waiting, "queries", (json_int_t)store->queries));
+    }
+    json_object_set_new(o, "nodes", nodes);
+    return o;
+}

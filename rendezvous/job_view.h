@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What `muster status` shows of a job, as a JSON document. Its fields are an interface: described
+ * in docs/PROTOCOL-control.md, "Status document".
+ */
+#pragma once
+
+#include "rendezvous/member.h"
+#include "rendezvous/store.h"
+
+#include <jansson.h>
+
+/* "forming", "running", "stopping", "succeeded", "failed" or "stopped". */
+const char *job_view_state(const struct member_view *view);
+
+/* One job. A new reference, owned by the caller. `store` may be NULL. */
+json_t *job_view_json(const struct member_view *view, const struct store_stats *store,
+                      int64_t now_ms);
