@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rendezvous/uv_coordinator_impl.h"
+
+#include "muster/addr.h"
+#include "muster/ctl_msg.h"
+#include "muster/limits.h"
+#include "muster/log.h"
+#include "muster/mem.h"
+
+#include <sys/random.h>
+
+enum { ACCEPT_BACKLOG = 65535, LINGER_MS = 2000 };
+
+int64_t coordinator_now(const struct coordinator *c)
+{
+    return (int64_t)uv_now(c->loop);
+}
+
+/* A handle is closed; the last one takes the coordinator with it. */
+static void release(struct coordinator *c)
+{
+    if (--c->open_handles == 0) {
+        free(c->run_id);
+        free(c);
+    }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    release(handle->data);
+}
+
+struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_config *config)
+{
+    struct coordinator *c = mu_alloc(sizeof(*c));
+    c->loop = loop;
+    c->run_id = config->run_id != NULL ? mu_strdup(config->run_id) : NULL;
+    c->member_config.embedded_agent = config->embedded_agent;
+    ssize_t n = getrandom(&c->member_config.coordinator_id, sizeof(uint64_t), 0);
+    MU_REQUIRE(n == sizeof(uint64_t));
+    uv_timer_init(loop, &c->timer);
+    c->timer.data = c;
+    TAILQ_INIT(&c->strangers);
+    TAILQ_INIT(&c->jobs);
+    c->timer_at_ms = INT64_MAX;
+    c->open_handles = 1;
+    c->shared_store = uv_store_server_new(MU_STORE_MAX_BYTES);
+    return c;
+}
+
+uint64_t coordinator_id(const struct coordinator *c)
+{
+    return c->member_config.coordinator_id;
+}
+
+/* ---- the one timer ---- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct coordinator *c = timer->data;
+    int64_t now = coordinator_now(c);
+    struct peer *oldest;
+    while ((oldest = TAILQ_FIRST(&c->strangers)) != NULL && oldest->deadline_ms <= now) {
+        peer_drop(oldest, "said nothing we understand in time");
+    }
+    struct job *job;
+    TAILQ_FOREACH (job, &c->jobs, link) {
+        if (member_deadline(job->member) <= now) {
+            member_tick(job->member, now);
+            job_carry_out(job);
+        }
+    }
+    c->timer_at_ms = INT64_MAX;
+    coordinator_arm(c);
+}
+
+void coordinator_arm(struct coordinator *c)
+{
+    int64_t at = INT64_MAX;
+    const struct job *job;
+    TAILQ_FOREACH (job, &c->jobs, link) {
+        int64_t deadline = member_deadline(job->member);
+        at = deadline < at ? deadline : at;
+    }
+    const struct peer *oldest = TAILQ_FIRST(&c->strangers);
+    if (oldest != NULL && oldest->deadline_ms < at) {
+        at = oldest->deadline_ms;
+    }
+    if (c->is_closing || at == c->timer_at_ms) {
+        return;
+    }
+    c->timer_at_ms = at;
+    if (at == INT64_MAX) {
+        uv_timer_stop(&c->timer);
+        return;
+    }
+    /* Never in the same turn: numbers that peers chose must not make the loop do nothing else. */
+    int64_t wait = at - coordinator_now(c);
+    uv_timer_start(&c->timer, on_timer, wait > 0 ? (uint64_t)wait : 1, 0);
+}
+
+/* ---- accepting ---- */
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct coordinator *c = listener->data;
+    struct mu_err err = MU_ERR_INIT;
+    if (status != 0) {
+        mu_err_set(&err, MU_E_SYSTEM, -status, "accept a connection");
+    }
+    struct uv_conn *conn = status == 0 ? uv_conn_accept(listener, &err) : NULL;
+    if (conn == NULL) {
+        /* Usually out of descriptors. libuv goes on; the peer waits in the backlog. */
+        mu_log(MU_LOG_WARN, "%s", err.text);
+        return;
+    }
+    peer_new(c, conn);
+    coordinator_arm(c);
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+    struct coordinator *c = handle->data;
+    free(handle);
+    release(c);
+}
+
+int coordinator_listen(struct coordinator *c, const struct sockaddr *addr, uint16_t *ret_port,
+                       struct mu_err *err)
+{
+    uv_tcp_t *listener = mu_alloc(sizeof(*listener));
+    int rc = uv_tcp_init(c->loop, listener);
+    if (rc != 0) {
+        free(listener);
+        return mu_err_set(err, MU_E_SYSTEM, -rc, "make a socket");
+    }
+    listener->data = c;
+    c->open_handles++;
+    struct sockaddr_storage bound;
+    int len = sizeof(bound);
+    rc = uv_tcp_bind(listener, addr, 0);
+    rc = rc != 0 ? rc : uv_listen((uv_stream_t *)listener, ACCEPT_BACKLOG, on_connection);
+    rc = rc != 0 ? rc : uv_tcp_getsockname(listener, (struct sockaddr *)&bound, &len);
+    if (rc != 0) {
+        struct mu_endpoint e = {.port = mu_addr_port(addr)};
+        mu_addr_format_host(addr, e.host, sizeof(e.host));
+        char text[MU_MAX_NAME + 16];
+        mu_endpoint_format(&e, text, sizeof(text));
+        uv_close((uv_handle_t *)listener, on_listener_closed);
+        return mu_err_set(err, MU_E_CONNECT, -rc, "listen on %s", text);
+    }
+    c->listener = listener;
+    *ret_port = mu_addr_port((struct sockaddr *)&bound);
+    return 0;
+}
+
+unsigned coordinator_count_jobs(const struct coordinator *c)
+{
+    unsigned count = 0;
+    const struct job *job;
+    TAILQ_FOREACH (job, &c->jobs, link) {
+        count += member_look(job->member).state != MEMBER_ENDED ? 1 : 0;
+    }
+    return count;
+}
+
+void coordinator_stop(struct coordinator *c, int signo, const char *why)
+{
+    c->is_stopping = true;
+    struct job *job;
+    TAILQ_FOREACH (job, &c->jobs, link) {
+        member_stop(job->member, signo, why, coordinator_now(c));
+        job_carry_out(job);
+    }
+    coordinator_arm(c);
+}
+
+void coordinator_stop_listening(struct coordinator *c)
+{
+    if (c->listener != NULL) {
+        uv_close((uv_handle_t *)c->listener, on_listener_closed);
+        c->listener = NULL;
+    }
+}
+
+void coordinator_close(struct coordinator *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    c->is_closing = true;
+    struct peer *p;
+    while ((p = TAILQ_FIRST(&c->strangers)) != NULL) {
+        peer_finish(p, LINGER_MS);
+    }
+    struct job *job;
+    while ((job = TAILQ_FIRST(&c->jobs)) != NULL) {
+        job_free(job);
+    }
+    uv_store_server_free(c->shared_store);
+    coordinator_stop_listening(c);
+    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+}

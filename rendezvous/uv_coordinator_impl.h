@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the coordinator, shared by uv_coordinator.c (port, timer), uv_peer.c (connections)
+ * and uv_job.c (engines and their effects). Nobody else includes it.
+ */
+#pragma once
+
+#include "muster/uv_conn.h"
+#include "rendezvous/member.h"
+#include "muster/uv_coordinator.h"
+#include "rendezvous/uv_store_server.h"
+
+#include <sys/queue.h>
+
+/* A connection that is not (or not yet known to be) a c10d client. */
+struct peer {
+    struct coordinator *coordinator;
+    struct uv_conn *conn;  /* owned */
+    struct mu_buf partial; /* owned; bytes of a message whose end is not here yet */
+    int64_t deadline_ms;   /* by when it must have said what it wants */
+    bool is_control;       /* the preface was seen */
+    struct job *job;       /* once it is a node; else NULL */
+    uint32_t node;
+    TAILQ_ENTRY(peer) link; /* among the strangers */
+};
+
+struct job {
+    struct coordinator *coordinator;
+    char *run_id;                  /* owned */
+    struct member *member;         /* owned */
+    struct uv_store_server *store; /* owned; of the current round, NULL before the first */
+    struct peer **peers;           /* owned; by node number, NULL where the connection is gone */
+    uint32_t peer_cap;
+    TAILQ_ENTRY(job) link;
+};
+
+TAILQ_HEAD(peer_list, peer);
+TAILQ_HEAD(job_list, job);
+
+struct coordinator {
+    uv_loop_t *loop;
+    uv_tcp_t *listener; /* owned */
+    uv_timer_t timer;
+    int64_t timer_at_ms;
+    uint32_t open_handles;
+    bool is_closing;
+    bool is_stopping; /* no node joins any more */
+    char *run_id;     /* owned; NULL: any job */
+    struct member_config member_config;
+    struct peer_list strangers; /* no nodes yet; oldest first: all have the same patience */
+    struct job_list jobs;       /* oldest first */
+    uint32_t job_count;
+    struct uv_store_server *shared_store; /* of plain c10d clients */
+    uint64_t dropped;                     /* strangers */
+};
+
+/* ---- uv_coordinator.c ---- */
+int64_t coordinator_now(const struct coordinator *c);
+void coordinator_stop_listening(struct coordinator *c);
+void coordinator_arm(struct coordinator *c); /* after anything that may move a deadline */
+
+/* ---- uv_peer.c ---- */
+void peer_new(struct coordinator *c, struct uv_conn *conn); /* takes `conn` */
+void peer_send(struct peer *p, const struct ctl_msg *msg);
+void peer_drop(struct peer *p, const char *why);     /* a stranger: counted; frees it */
+void peer_finish(struct peer *p, int64_t linger_ms); /* after our last words; frees it */
+
+/* ---- uv_job.c ---- */
+struct job *job_find(struct coordinator *c, struct mu_slice run_id);
+struct job *job_new(struct coordinator *c, struct mu_slice run_id, struct mu_err *err);
+void job_free(struct job *job);
+void job_attach(struct job *job, uint32_t node, struct peer *p);
+void job_detach(struct job *job, uint32_t node);
+void job_carry_out(struct job *job); /* the engine's effects, until there are none */
+/* The store a c10d client from `address` belongs to. */
+struct uv_store_server *job_route_store(struct coordinator *c, const char *address);
+/* The status document, for one job or (empty run_id) all. Owned by the caller. */
+char *job_status_document(struct coordinator *c, struct mu_slice run_id);

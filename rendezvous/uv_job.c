@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A job of the coordinator: its membership engine, the effects that asks for, and its store.
+ */
+#include "rendezvous/uv_coordinator_impl.h"
+
+#include "muster/limits.h"
+#include "muster/log.h"
+#include "muster/mem.h"
+#include "muster/version.h"
+#include "rendezvous/job_view.h"
+
+enum { LAST_WORDS_MS = 2000 };
+
+struct job *job_find(struct coordinator *c, struct mu_slice run_id)
+{
+    struct job *job;
+    TAILQ_FOREACH (job, &c->jobs, link) {
+        if (mu_slice_eq(mu_slice_of(job->run_id), run_id)) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+struct job *job_new(struct coordinator *c, struct mu_slice run_id, struct mu_err *err)
+{
+    if (c->job_count >= MU_MAX_JOBS) {
+        struct job *oldest;
+        TAILQ_FOREACH (oldest, &c->jobs, link) {
+            if (member_look(oldest->member).state == MEMBER_ENDED) {
+                break;
+            }
+        }
+        if (oldest == NULL) {
+            mu_err_set(err, MU_E_LIMIT, 0, "this coordinator serves %d jobs, which is the limit",
+                       MU_MAX_JOBS);
+            return NULL;
+        }
+        job_free(oldest);
+    }
+    struct job *job = mu_alloc(sizeof(*job));
+    job->coordinator = c;
+    job->run_id = mu_slice_dup(run_id);
+    job->member = member_new(run_id, &c->member_config);
+    TAILQ_INSERT_TAIL(&c->jobs, job, link);
+    c->job_count++;
+    return job;
+}
+
+void job_free(struct job *job)
+{
+    for (uint32_t i = 0; i < job->peer_cap; i++) {
+        if (job->peers[i] != NULL) {
+            peer_finish(job->peers[i], LAST_WORDS_MS);
+        }
+    }
+    TAILQ_REMOVE(&job->coordinator->jobs, job, link);
+    job->coordinator->job_count--;
+    uv_store_server_free(job->store);
+    member_free(job->member);
+    free(job->peers);
+    free(job->run_id);
+    free(job);
+}
+
+void job_attach(struct job *job, uint32_t node, struct peer *p)
+{
+    if (node >= job->peer_cap) {
+        uint32_t cap = node + 1 > 2 * job->peer_cap ? node + 1 : 2 * job->peer_cap;
+        job->peers = mu_realloc(job->peers, cap * sizeof(struct peer *));
+        memset(job->peers + job->peer_cap, 0, (cap - job->peer_cap) * sizeof(struct peer *));
+        job->peer_cap = cap;
+    }
+    job->peers[node] = p;
+}
+
+void job_detach(struct job *job, uint32_t node)
+{
+    job->peers[node] = NULL;
+}
+
+static struct peer *find_peer(const struct job *job, uint32_t node)
+{
+    return node < job->peer_cap ? job->peers[node] : NULL;
+}
+
+static void new_round(struct job *job, uint32_t round)
+{
+    mu_log(MU_LOG_DEBUG, "job '%s': fresh store for round %u", job->run_id, round);
+    uv_store_server_free(job->store);
+    job->store = uv_store_server_new(MU_STORE_MAX_BYTES);
+}
+
+static void over(struct job *job, const struct member_effect *e)
+{
+    struct coordinator *c = job->coordinator;
+    if (c->member_config.embedded_agent != 0) {
+        /* The agent in this process is told too, and speaks. The port is free for the next job. */
+        coordinator_stop_listening(c);
+    } else {
+        mu_log(e->exit_status == 0 ? MU_LOG_NOTICE : MU_LOG_ERROR, "%s", e->text);
+    }
+}
+
+void job_carry_out(struct job *job)
+{
+    const struct member_effect *e;
+    while ((e = member_take(job->member)) != NULL) {
+        struct peer *p = find_peer(job, e->node);
+        switch (e->kind) {
+        case MEMBER_SEND:
+            if (p != NULL) {
+                peer_send(p, &e->msg);
+            }
+            break;
+        case MEMBER_DROP:
+            if (p != NULL) {
+                peer_finish(p, LAST_WORDS_MS);
+            }
+            break;
+        case MEMBER_NEW_ROUND:
+            new_round(job, e->round);
+            break;
+        case MEMBER_LOG:
+            mu_log(e->level, "%s", e->text);
+            break;
+        case MEMBER_OVER:
+            over(job, e);
+            break;
+        }
+    }
+}
+
+/* Does a node of the job's current round connect from `address`? */
+static bool is_from(const struct job *job, const char *address)
+{
+    struct member_view view = member_look(job->member);
+    for (uint32_t i = 0; i < view.node_count; i++) {
+        if (view.nodes[i]->node_rank >= 0 && strcmp(view.nodes[i]->address, address) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct uv_store_server *job_route_store(struct coordinator *c, const char *address)
+{
+    struct job *newest = NULL;
+    struct job *job;
+    TAILQ_FOREACH (job, &c->jobs, link) {
+        if (job->store == NULL || member_look(job->member).state == MEMBER_ENDED) {
+            continue;
+        }
+        /* An embedded coordinator has one job, and whoever comes is part of it. */
+        if (c->run_id != NULL || is_from(job, address)) {
+            newest = job;
+        }
+    }
+    return newest != NULL ? newest->store : c->shared_store;
+}
+
+char *job_status_document(struct coordinator *c, struct mu_slice run_id)
+{
+    json_t *jobs = json_array();
+    struct job *job;
+    TAILQ_FOREACH (job, &c->jobs, link) {
+        if (run_id.len > 0 && !mu_slice_eq(run_id, mu_slice_of(job->run_id))) {
+            continue;
+        }
+        struct member_view view = member_look(job->member);
+        struct store_stats stats = {0};
+        if (job->store != NULL) {
+            stats = uv_store_server_stats(job->store);
+        }
+        json_array_append_new(
+            jobs, job_view_json(&view, job->store != NULL ? &stats : NULL, coordinator_now(c)));
+    }
+    char id[24];
+    snprintf(id, sizeof(id), "%016llx", (unsigned long long)c->member_config.coordinator_id);
+    json_t *document =
+        json_pack("{s:s, s:s, s:b, s:I, s:o}", "muster", MUSTER_VERSION, "coordinator", id,
+                  "embedded", c->member_config.embedded_agent != 0, "dropped_connections",
+                  (json_int_t)c->dropped, "jobs", jobs);
+    char *text = json_dumps(document, JSON_COMPACT);
+    json_decref(document);
+    return text;
+}

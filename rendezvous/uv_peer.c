@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection to the port, from its first byte until it is known what it is: a c10d client is
+ * handed to a store, an agent becomes a node of a job, a status request is answered.
+ */
+#include "rendezvous/uv_coordinator_impl.h"
+
+#include "muster/limits.h"
+#include "muster/log.h"
+#include "muster/mem.h"
+#include "muster/names.h"
+
+enum { C10D_FIRST_BYTE = 0x00, LAST_WORDS_MS = 2000 };
+
+/* Forget the peer; its connection is closed by the caller, or belongs to somebody else now. */
+static void peer_free(struct peer *p)
+{
+    if (p->job != NULL) {
+        job_detach(p->job, p->node);
+    } else {
+        TAILQ_REMOVE(&p->coordinator->strangers, p, link);
+    }
+    mu_buf_fini(&p->partial);
+    free(p);
+}
+
+void peer_finish(struct peer *p, int64_t linger_ms)
+{
+    uv_conn_finish(p->conn, linger_ms);
+    peer_free(p);
+}
+
+void peer_drop(struct peer *p, const char *why)
+{
+    p->coordinator->dropped++;
+    mu_log(MU_LOG_INFO, "dropped a connection from %s: %s", uv_conn_peer(p->conn), why);
+    uv_conn_close(p->conn);
+    peer_free(p);
+}
+
+void peer_send(struct peer *p, const struct ctl_msg *msg)
+{
+    struct mu_buf out = {0};
+    ctl_msg_encode(msg, &out);
+    mu_log(MU_LOG_DEBUG, "to %s: %s", uv_conn_peer(p->conn), ctl_type_name(msg->type));
+    uv_conn_send(p->conn, out.data, out.len);
+    mu_buf_fini(&out);
+}
+
+static void refuse(struct peer *p, struct job *job, const char *why, bool may_retry)
+{
+    const char *address = uv_conn_peer(p->conn);
+    mu_log(MU_LOG_WARN, "turned away %s: %s", address, why);
+    if (job != NULL) {
+        member_note_refused(job->member, address, why);
+    }
+    struct ctl_msg msg = {.type = CTL_REFUSED,
+                          .refused = {.may_retry = may_retry, .text = mu_slice_of(why)}};
+    peer_send(p, &msg);
+    peer_finish(p, LAST_WORDS_MS);
+}
+
+/* Returns false if the peer was turned away, and is gone. */
+static bool on_hello(struct peer *p, const struct ctl_hello *hello)
+{
+    struct coordinator *c = p->coordinator;
+    struct mu_err err = MU_ERR_INIT;
+    if (!mu_names_is_presentable(hello->run_id, true)) {
+        refuse(p, NULL, "a run id must be 1 to 255 printable ASCII characters", false);
+        return false;
+    }
+    if (c->run_id != NULL && !mu_slice_eq(hello->run_id, mu_slice_of(c->run_id))) {
+        mu_err_set(&err, MU_E_REFUSED, 0,
+                   "wrong run id '" MU_SLICE_FMT "': this port serves job '%s'",
+                   MU_SLICE_ARG(hello->run_id), c->run_id);
+        refuse(p, job_find(c, mu_slice_of(c->run_id)), err.text, false);
+        return false;
+    }
+    if (c->is_stopping) {
+        refuse(p, NULL, "this coordinator is shutting down", true);
+        return false;
+    }
+    struct job *job = job_find(c, hello->run_id);
+    bool is_over = job != NULL && member_look(job->member).state == MEMBER_ENDED;
+    if (is_over && c->run_id == NULL) {
+        job_free(job); /* its result was kept for status; the same run id starts anew */
+        job = NULL;
+    }
+    if (job == NULL && (job = job_new(c, hello->run_id, &err)) == NULL) {
+        refuse(p, NULL, err.text, false);
+        return false;
+    }
+    int64_t node = member_join(job->member, hello, uv_conn_peer(p->conn), coordinator_now(c), &err);
+    if (node < 0) {
+        refuse(p, job, err.text, err.code == MU_E_CANCELED);
+        if (c->run_id == NULL && member_look(job->member).max_nodes == 0) {
+            job_free(job); /* it never began: no deadline would ever end it */
+        }
+        return false;
+    }
+    TAILQ_REMOVE(&c->strangers, p, link);
+    p->job = job;
+    p->node = (uint32_t)node;
+    uv_conn_set_timeout(p->conn, hello->node_timeout_ms);
+    job_attach(job, p->node, p);
+    job_carry_out(job);
+    return job->peers[node] == p;
+}
+
+/* One whole message. Returns false if the peer is gone after it. */
+static bool on_message(struct peer *p, const struct ctl_msg *msg)
+{
+    struct coordinator *c = p->coordinator;
+    if (msg->type != CTL_HEARTBEAT) {
+        mu_log(MU_LOG_DEBUG, "from %s: %s", uv_conn_peer(p->conn), ctl_type_name(msg->type));
+    }
+    if (p->job != NULL) {
+        struct job *job = p->job;
+        uint32_t node = p->node;
+        struct mu_err err = MU_ERR_INIT;
+        if (member_message(job->member, node, msg, coordinator_now(c), &err) != 0) {
+            member_lost(job->member, node, err.text, coordinator_now(c));
+        }
+        job_carry_out(job); /* may drop the peer, or end the job */
+        return job->peers[node] == p;
+    }
+    if (msg->type == CTL_HELLO) {
+        return on_hello(p, &msg->hello);
+    }
+    if (msg->type == CTL_STATUS) {
+        char *json = job_status_document(c, msg->status.run_id);
+        peer_send(p, &(struct ctl_msg){.type = CTL_STATUS_REPLY,
+                                       .status_reply = {.json = mu_slice_of(json)}});
+        free(json);
+        peer_finish(p, LAST_WORDS_MS);
+        return false;
+    }
+    peer_drop(p, "it did not begin with HELLO or STATUS");
+    return false;
+}
+
+static void on_control_data(struct peer *p)
+{
+    struct coordinator *c = p->coordinator;
+    struct mu_err err = MU_ERR_INIT;
+    size_t at = 0;
+    if (!p->is_control) {
+        int rc = ctl_preface_check(p->partial.data, p->partial.len, &err);
+        if (rc < 0) {
+            refuse(p, NULL, err.text, false);
+            return;
+        }
+        if (rc == 0) {
+            return;
+        }
+        p->is_control = true;
+        at = CTL_PREFACE_LEN;
+    }
+    for (;;) {
+        struct ctl_msg msg;
+        size_t used = 0;
+        int rc = ctl_msg_decode(p->partial.data + at, p->partial.len - at, MU_CTL_MAX_FRAME, &msg,
+                                &used, &err);
+        if (rc < 0 && p->job != NULL) {
+            struct job *job = p->job;
+            member_lost(job->member, p->node, err.text, coordinator_now(c));
+            job_carry_out(job);
+            return;
+        }
+        if (rc < 0) {
+            peer_drop(p, err.text);
+            return;
+        }
+        if (rc == 0) {
+            mu_buf_consume(&p->partial, at);
+            return;
+        }
+        at += used;
+        if (!on_message(p, &msg)) {
+            return;
+        }
+    }
+}
+
+static void on_data(void *arg, const uint8_t *data, size_t len)
+{
+    struct peer *p = arg;
+    struct coordinator *c = p->coordinator;
+    if (p->partial.len == 0 && !p->is_control && data[0] == C10D_FIRST_BYTE) {
+        struct uv_conn *conn = p->conn;
+        struct uv_store_server *store = job_route_store(c, uv_conn_peer(conn));
+        peer_free(p);
+        uv_store_server_adopt(store, conn, data, len);
+    } else if (p->partial.len == 0 && !p->is_control && data[0] != CTL_FIRST_BYTE) {
+        char why[64];
+        snprintf(why, sizeof(why), "first byte 0x%02x is no protocol of ours", data[0]);
+        peer_drop(p, why);
+    } else {
+        mu_buf_append(&p->partial, data, len);
+        on_control_data(p);
+    }
+    coordinator_arm(c);
+}
+
+static void on_closed(void *arg, const struct mu_err *why)
+{
+    struct peer *p = arg;
+    struct coordinator *c = p->coordinator;
+    struct job *job = p->job;
+    uint32_t node = p->node;
+    uv_conn_close(p->conn);
+    peer_free(p);
+    if (job != NULL) {
+        member_lost(job->member, node, why->text, coordinator_now(c));
+        job_carry_out(job);
+    }
+    coordinator_arm(c);
+}
+
+void peer_new(struct coordinator *c, struct uv_conn *conn)
+{
+    static const struct uv_conn_handlers handlers = {.data = on_data, .closed = on_closed};
+    struct peer *p = mu_alloc(sizeof(*p));
+    p->coordinator = c;
+    p->conn = conn;
+    p->deadline_ms = coordinator_now(c) + MU_PREFACE_TIMEOUT_MS;
+    TAILQ_INSERT_TAIL(&c->strangers, p, link);
+    uv_conn_set_handlers(conn, &handlers, p);
+}
