@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The options of all subcommands, from the one table in options.def.
+ *
+ * A value comes from the command line, else from MUSTER_<NAME>, else (torchrun's own options) from
+ * PET_<NAME>, else from the table; NAME is the long name in upper case with '_' for '-'. Each value
+ * remembers which of these it was. Threading: any; nothing here is shared.
+ */
+#pragma once
+
+#include "muster/addr.h"
+#include "muster/err.h"
+#include "muster/limits.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bits, so that a row can belong to several. */
+enum options_command { OPTIONS_RUN = 1, OPTIONS_SERVE = 2, OPTIONS_STATUS = 4 };
+
+enum options_type {
+    OPTIONS_STRING,
+    OPTIONS_CHOICE,
+    OPTIONS_INT,
+    OPTIONS_FLAG,
+    OPTIONS_DURATION,
+    OPTIONS_RANGE,
+    OPTIONS_ENDPOINT,
+};
+
+/* Where a value comes from; a later one beats an earlier one, whatever the order of setting. */
+enum options_origin {
+    OPTIONS_FROM_DEFAULT,
+    OPTIONS_FROM_PET,    /* PET_<NAME> in the environment */
+    OPTIONS_FROM_MUSTER, /* MUSTER_<NAME> in the environment */
+    OPTIONS_FROM_CLI,
+};
+
+enum options_group {
+#define GROUP(id, title) OPTIONS_GROUP_##id,
+#include "launcher/options.def"
+    OPTIONS_GROUP_COUNT,
+};
+
+/* OPTION_nnodes, OPTION_max_restarts, ... */
+enum options_id {
+#define OPTION(field, type, name, ...) OPTION_##field,
+#include "launcher/options.def"
+    OPTION_COUNT,
+};
+
+/* One row of options.def. */
+struct options_row {
+    enum options_type type;
+    size_t offset;          /* of the field in struct options */
+    const char *name;       /* long name, without dashes */
+    char short_name;        /* or 0 */
+    const char *value_name; /* how help calls the value; NULL for flags */
+    const char *fallback;   /* the default as text, or NULL: unset */
+    const char *choices;    /* "a|b|c", or NULL */
+    int64_t min;
+    int64_t max;
+    enum options_group group;
+    unsigned commands; /* bits of enum options_command */
+    bool is_torchrun;  /* torchrun has it too: PET_<NAME> counts */
+    bool is_cli_only;  /* never read from the environment */
+    const char *help;  /* sentences; words in `backquotes` are literal */
+};
+
+struct options_range {
+    int64_t min;
+    int64_t max;
+};
+
+/* Where the job's coordinator is, see options_check.h. */
+struct options_rendezvous {
+    bool is_standalone;          /* this node alone: endpoint is 127.0.0.1, port 0 (any free one) */
+    struct mu_endpoint endpoint; /* valid after options_check() */
+};
+
+#define OPTIONS_FIELD_STRING(field)   const char *field;
+#define OPTIONS_FIELD_CHOICE(field)   const char *field;
+#define OPTIONS_FIELD_INT(field)      int64_t field;
+#define OPTIONS_FIELD_FLAG(field)     bool field;
+#define OPTIONS_FIELD_DURATION(field) int64_t field;
+#define OPTIONS_FIELD_RANGE(field)    struct options_range field;
+#define OPTIONS_FIELD_ENDPOINT(field) struct mu_endpoint field;
+
+/*
+ * Everything the command line said. Owns nothing: strings point into argv, the environment or
+ * static text, which must outlive it. Not to be copied once options_check() has run, which may
+ * point fields at the storage below.
+ */
+struct options {
+#define OPTION(field, type, name, ...) OPTIONS_FIELD_##type(field)
+#include "launcher/options.def"
+
+    enum options_command command;
+    const char *script;                /* run: script, module or program; NULL if missing */
+    char *const *script_args;          /* run: its arguments, NULL-terminated, untouched */
+    const char *target;                /* status: HOST:PORT as given; NULL if missing */
+    struct mu_endpoint target_address; /* status: valid after options_check() */
+    struct options_rendezvous rendezvous;
+
+    enum options_origin origin[OPTION_COUNT];
+    char own_rdzv_id[37];                /* storage of a generated rdzv_id */
+    char own_node_name[MU_MAX_NAME + 1]; /* storage of the default node_name */
+};
+
+/* The table; OPTION_COUNT rows, indexed by enum options_id. */
+const struct options_row *options_table(void);
+
+/* Heading of a group. */
+const char *options_group_title(enum options_group group);
+
+/* All defaults, for `command`. */
+void options_init(struct options *opts, enum options_command command);
+
+/*
+ * Set one option from text (NULL for a flag that was just named), unless it has a value of a
+ * stronger origin. MU_E_USAGE if the text is not a value of it. Borrows `text`.
+ */
+int options_set(struct options *opts, enum options_id id, const char *text,
+                enum options_origin origin, struct mu_err *err);
+
+/* "--nnodes", "MUSTER_NNODES", "PET_NNODES" or "default". Truncated to fit. */
+void options_origin_name(enum options_id id, enum options_origin origin, char *text, size_t size);
