@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/cmd.h"
+
+#include "launcher/cmd_docs.h"
+#include "launcher/options_check.h"
+#include "launcher/options_parse.h"
+#include "muster/log.h"
+#include "muster/mem.h"
+#include "muster/names.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct cmd commands[] = {
+    {"run", "Start and watch the workers of one node of a job", cmd_run},
+    {"serve", "Serve the rendezvous as a daemon of its own", cmd_serve},
+    {"status", "Show who is in a job, in what state, since when", cmd_status},
+    {"version", "Show the version and what muster was built with", cmd_version},
+    {"help", "Explain a command", cmd_help},
+};
+
+const struct cmd *cmd_table(size_t *ret_count)
+{
+    *ret_count = MU_COUNT(commands);
+    return commands;
+}
+
+int cmd_fail(const struct mu_err *err)
+{
+    mu_log(MU_LOG_ERROR, "%s", err->text);
+    return mu_err_exit_status(err);
+}
+
+int cmd_print(const struct mu_buf *text, struct mu_err *err)
+{
+    if (fwrite(text->data, 1, text->len, stdout) != text->len || fflush(stdout) != 0) {
+        return mu_err_set(err, MU_E_SYSTEM, errno, "write to standard output");
+    }
+    return 0;
+}
+
+bool cmd_begin(enum options_command command, int argc, char **argv, struct options *ret_opts,
+               int *ret_status)
+{
+    struct mu_err err = MU_ERR_INIT;
+    if (options_parse(ret_opts, command, argc, argv, environ, &err) != 0) {
+        *ret_status = cmd_fail(&err);
+        return false;
+    }
+    if (ret_opts->help) {
+        struct mu_buf text = {0};
+        cmd_docs_help(command, &text);
+        *ret_status = cmd_print(&text, &err) == 0 ? 0 : cmd_fail(&err);
+        mu_buf_fini(&text);
+        return false;
+    }
+    if (options_check(ret_opts, &err) != 0) {
+        *ret_status = cmd_fail(&err);
+        return false;
+    }
+    mu_log_set_level((enum mu_log_level)mu_log_level_of(ret_opts->log_level));
+    return true;
+}
+
+/* What torchrun's users type first: its options, or the script, where a command belongs. */
+static int fail_unknown(const char *word)
+{
+    struct mu_err err = MU_ERR_INIT;
+    const char *names[MU_COUNT(commands)];
+    for (size_t i = 0; i < MU_COUNT(commands); i++) {
+        names[i] = commands[i].name;
+    }
+    const char *nearest = mu_names_nearest(word, names, MU_COUNT(names));
+    size_t len = strlen(word);
+    bool is_script = len > 3 && strcmp(word + len - 3, ".py") == 0;
+    if (word[0] == '-' || is_script) {
+        mu_err_set(&err, MU_E_USAGE, 0, "'%s' is no command; did you mean 'muster run %s ...'?",
+                   word, word);
+    } else if (nearest != NULL) {
+        mu_err_set(&err, MU_E_USAGE, 0, "unknown command '%s'; did you mean '%s'?", word, nearest);
+    } else {
+        mu_err_set(&err, MU_E_USAGE, 0, "unknown command '%s'; 'muster help' lists all", word);
+    }
+    return cmd_fail(&err);
+}
+
+int cmd_main(int argc, char **argv)
+{
+    static const struct {
+        const char *option;
+        const char *command;
+    } aliases[] = {{"-h", "help"}, {"--help", "help"}, {"--version", "version"}};
+
+    if (argc < 2) {
+        struct mu_buf text = {0};
+        cmd_docs_usage(&text);
+        mu_log_raw((const char *)text.data, text.len);
+        mu_buf_fini(&text);
+        return 2;
+    }
+    const char *name = argv[1];
+    for (size_t i = 0; i < MU_COUNT(aliases); i++) {
+        if (strcmp(name, aliases[i].option) == 0) {
+            name = aliases[i].command;
+        }
+    }
+    for (size_t i = 0; i < MU_COUNT(commands); i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return commands[i].handler(argc - 1, argv + 1);
+        }
+    }
+    return fail_unknown(name);
+}

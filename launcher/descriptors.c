@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/descriptors.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static struct {
+    struct rlimit before;
+    bool is_raised;
+} limit;
+
+void descriptors_fill_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) {
+            return; /* no /dev: whoever needs the descriptor reports it */
+        }
+    }
+}
+
+void descriptors_raise_limit(void)
+{
+    struct rlimit now;
+    if (limit.is_raised || getrlimit(RLIMIT_NOFILE, &now) != 0 || now.rlim_cur == now.rlim_max) {
+        return;
+    }
+    struct rlimit raised = {.rlim_cur = now.rlim_max, .rlim_max = now.rlim_max};
+    limit.before = now;
+    limit.is_raised = setrlimit(RLIMIT_NOFILE, &raised) == 0;
+}
+
+void descriptors_restore_limit(void)
+{
+    if (limit.is_raised) {
+        setrlimit(RLIMIT_NOFILE, &limit.before);
+    }
+}

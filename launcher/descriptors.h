@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The descriptors a process begins with: the three standard ones, and how many there may be.
+ * Process-wide. Threading: before the loop runs; descriptors_restore_limit() also after a fork.
+ */
+#pragma once
+
+/*
+ * Put /dev/null wherever a standard descriptor is closed. Else the next file that is opened takes
+ * its number: messages would go to a socket, and a worker would inherit it as its standard input.
+ */
+void descriptors_fill_standard(void);
+
+/*
+ * Allow as many descriptors as the hard limit does: a coordinator has one for each worker of the
+ * job. Programs that use select(2) rely on the soft limit, so workers get it back as it was.
+ */
+void descriptors_raise_limit(void);
+
+/* In a child: the soft limit as it was before descriptors_raise_limit(). A system call only. */
+void descriptors_restore_limit(void);
