@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a worker's process does between the fork and its program. System calls only.
+ */
+#pragma once
+
+#include "launcher/worker_command.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Why a worker's program does not run: written whole to the exec pipe. */
+struct worker_exec_failure {
+    uint32_t local_rank;
+    uint32_t stage; /* enum outcome_stage */
+    int32_t code;   /* errno */
+};
+
+struct worker_exec_context {
+    pid_t parent; /* the process that forked: whose death kills this one */
+    uint32_t local_rank;
+    int stderr_fd; /* becomes descriptor 2 */
+    int exec_fd;   /* write end of the exec pipe, close-on-exec */
+};
+
+/*
+ * Make this process the worker: a session of its own, tied to its parent's life, standard error to
+ * stderr_fd, no signal blocked, the limit on descriptors as muster found it; then execute the
+ * command. All other descriptors above 2 must be close-on-exec and all dispositions default
+ * already. What fails is written to exec_fd.
+ */
+void worker_exec(const struct worker_exec_context *context, const struct worker_command *command)
+    __attribute__((noreturn));
