@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One node's agent: reaches the coordinator, starts the workers it is told to, watches and stops
+ * them.
+ *
+ * A pure engine: events come in with the time, effects are taken out with agent_take(). uv_agent.c
+ * carries them out; the simulator runs the same code.
+ *
+ *   CONNECTING --welcome--> WAITING --assign--> RUNNING --stop, failure, signal--> STOPPING
+ *       ^                      ^                                                      |
+ *       |  connection lost     +--------------------- all gone -----------------------+
+ *       +---(from any)                                                  end, or no hope: DONE
+ *
+ * Every waiting state has a deadline: CONNECTING the join timeout (or, once in a job, the node
+ * timeout), WAITING and RUNNING the coordinator's heartbeat, STOPPING the grace time, then SIGKILL,
+ * then AGENT_KILL_WAIT_MS.
+ *
+ * Threading: the loop thread only.
+ */
+#pragma once
+
+#include "muster/assignment.h"
+#include "muster/ctl_msg.h"
+#include "muster/log.h"
+#include "muster/outcome.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct agent;
+
+enum agent_state { AGENT_CONNECTING, AGENT_WAITING, AGENT_RUNNING, AGENT_STOPPING, AGENT_DONE };
+
+const char *agent_state_name(enum agent_state state);
+
+/* Strings are borrowed for the life of the agent. Times in milliseconds. */
+struct agent_config {
+    const char *run_id;
+    const char *node_name;
+    const char *role;
+    const char *coordinator; /* the endpoint, for messages */
+    uint64_t agent_id;       /* random, never 0 */
+    uint32_t pid;
+    uint32_t slots;     /* workers on this node */
+    int32_t node_rank;  /* --node-rank, or -1 */
+    int32_t sched_rank; /* position in the scheduler's list, or -1 */
+    uint32_t min_nodes;
+    uint32_t max_nodes;
+    uint32_t max_restarts;
+    int64_t join_timeout_ms;
+    int64_t last_call_ms;
+    int64_t node_timeout_ms;
+    int64_t grace_ms;
+};
+
+enum agent_effect_kind {
+    AGENT_CONNECT,    /* open a connection to the coordinator */
+    AGENT_DISCONNECT, /* close it */
+    AGENT_SEND,       /* send `msg` */
+    AGENT_START,      /* start the workers of `assignment` */
+    AGENT_SIGNAL,     /* send `signo` to the whole tree of the workers */
+    AGENT_PASS,       /* send `signo` to the workers alone */
+    AGENT_KILL,       /* SIGKILL whatever is left */
+    AGENT_LOG,        /* `level`, `text` */
+    AGENT_PRINT,      /* `text` of several lines, as it is */
+    AGENT_EXIT,       /* the agent is done: end with `exit_status` */
+};
+
+struct agent_effect {
+    enum agent_effect_kind kind;
+    struct ctl_msg msg;
+    struct assignment assignment;
+    int signo;
+    int exit_status;
+    enum mu_log_level level;
+    char *text; /* owned by the engine; strings of `msg` may point into it */
+};
+
+struct agent *agent_new(const struct agent_config *config);
+void agent_free(struct agent *a);
+
+/* ---- events ---- */
+void agent_start(struct agent *a, int64_t now_ms);
+void agent_connected(struct agent *a, int64_t now_ms);
+void agent_disconnected(struct agent *a, const char *why, int64_t now_ms); /* or never connected */
+void agent_message(struct agent *a, const struct ctl_msg *msg, int64_t now_ms);
+void agent_worker_started(struct agent *a, uint32_t local_rank, uint32_t pid);
+void agent_workers_running(struct agent *a, int64_t now_ms); /* every exec was done or failed */
+/*
+ * A worker's own process is gone. `message` is what is known of the cause beyond the outcome (its
+ * error file, a path), `tail` the end of its stderr; at most MU_REPORT_TAIL bytes of each are used.
+ */
+void agent_worker_exited(struct agent *a, uint32_t local_rank, struct outcome outcome,
+                         struct mu_slice message, struct mu_slice tail, int64_t now_ms);
+/* All workers have ended but `count` descendants live on. */
+void agent_leftover(struct agent *a, uint32_t count, const char *example, int64_t now_ms);
+void agent_workers_gone(struct agent *a, int64_t now_ms); /* nothing of the round is left */
+/* Not one worker could be started; `outcome` is what becomes of the first, `why` its last words. */
+void agent_start_failed(struct agent *a, struct outcome outcome, const char *why, int64_t now_ms);
+void agent_signal(struct agent *a, int signo, int64_t now_ms); /* the agent received it */
+void agent_tick(struct agent *a, int64_t now_ms);
+int64_t agent_deadline(const struct agent *a); /* INT64_MAX: none */
+
+/* The next effect, or NULL; valid until the next call of any function of this engine. */
+const struct agent_effect *agent_take(struct agent *a);
+
+/* ---- what can be seen ---- */
+enum agent_state agent_get_state(const struct agent *a);
+uint32_t agent_get_round(const struct agent *a);       /* of the workers that run; 0: none */
+bool agent_is_welcome(const struct agent *a);          /* part of a job, connection or not */
+uint64_t agent_get_coordinator(const struct agent *a); /* who said welcome; 0: nobody */

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the agent engine, shared by agent.c (messages, signals, time), agent_link.c (the
+ * connection) and agent_round.c (the workers). Nobody else includes it.
+ */
+#pragma once
+
+#include "launcher/agent.h"
+
+enum {
+    AGENT_KILL_WAIT_MS = 10 * 1000, /* after SIGKILL, for the kernel to take the processes away */
+    AGENT_END_WAIT_MS = 20 * 1000,  /* after stopping on a signal, for the other nodes to stop */
+    AGENT_RETRY_FIRST_MS = 20,
+    AGENT_RETRY_MAX_MS = 1000,
+    AGENT_WELCOME_WAIT_MS = 5 * 1000, /* for an answer to HELLO: a stranger may hold the port */
+    AGENT_UNREACHABLE_FIRST_MS = 2 * 1000, /* first line about an unreachable coordinator */
+    AGENT_UNREACHABLE_EVERY_MS = 10 * 1000,
+};
+
+struct agent {
+    struct agent_config config;
+    enum agent_state state;
+    int64_t now_ms;
+
+    /* the link */
+    bool is_linked;   /* a connection is open */
+    bool is_welcome;  /* the coordinator took us in, at least once */
+    bool is_embedded; /* it lives inside another agent, and dies with it */
+    uint64_t coordinator_id;
+    int64_t heartbeat_ms;
+    int64_t timeout_ms;
+    int64_t heard_ms;
+    int64_t next_heartbeat_ms; /* INT64_MAX while there is no link */
+    int64_t welcome_ms;        /* by when HELLO must be answered; INT64_MAX: it is */
+    int64_t retry_ms;          /* when to connect again; INT64_MAX: not */
+    int64_t retry_wait_ms;
+    int64_t unreachable_since_ms;
+    int64_t unreachable_say_ms;
+    char unreachable_why[256];
+    int64_t link_deadline_ms; /* by when a link is needed; INT64_MAX while there is one */
+
+    /* the round */
+    struct assignment assignment;
+    bool has_workers;      /* something of the round may be alive */
+    uint32_t *pids;        /* owned; by local rank */
+    uint64_t signals_sent; /* stop signals the workers got, a bit each: each only once */
+    bool was_killed;       /* SIGKILL was ordered */
+    int64_t kill_ms;       /* when the grace is over, or SIGKILL has failed */
+    uint32_t stuck_round;  /* whose processes survive SIGKILL; 0: none */
+
+    /* the end */
+    int signo;             /* we were told to stop by this signal */
+    uint32_t stop_signals; /* how often: the second means now, the third at once */
+    bool has_end;          /* the coordinator said how the job ended */
+    bool is_lost;          /* nothing more to expect of it: exit once the workers are gone */
+    int exit_status;       /* for that case */
+    int64_t end_ms;        /* do not wait for END any longer */
+
+    struct agent_effect *effects; /* owned; [head, count) are still to be taken */
+    uint32_t effect_head;
+    uint32_t effect_count;
+    uint32_t effect_cap;
+};
+
+/* Connected, and the coordinator has taken us in on this connection. */
+static inline bool agent_is_joined(const struct agent *a)
+{
+    return a->is_linked && a->welcome_ms == INT64_MAX;
+}
+
+/* ---- agent.c ---- */
+struct agent_effect *agent_effect_add(struct agent *a, enum agent_effect_kind kind);
+void agent_say(struct agent *a, enum mu_log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Messages for a coordinator that is out of reach are dropped: it gave us up, or will. */
+void agent_tell(struct agent *a, const struct ctl_msg *msg);
+void agent_goto(struct agent *a, enum agent_state state);
+void agent_leave_with(struct agent *a, int exit_status); /* DONE */
+/* No coordinator will tell us what to do any more: stop what runs, then exit. */
+void agent_give_up(struct agent *a, int exit_status);
+
+/* ---- agent_link.c ---- */
+void agent_link_begin(struct agent *a);
+void agent_link_welcome(struct agent *a, const struct ctl_welcome *w);
+void agent_link_refused(struct agent *a, const struct ctl_refused *r);
+void agent_link_close(struct agent *a); /* our side hangs up */
+void agent_link_tick(struct agent *a);
+int64_t agent_link_deadline(const struct agent *a);
+
+/* ---- agent_round.c ---- */
+void agent_round_assign(struct agent *a, const struct ctl_assign *s);
+void agent_round_stop(struct agent *a, int signo, int64_t grace_ms);
+void agent_round_tick(struct agent *a);

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The workers of a round: started as assigned, reported on, stopped.
+ */
+#include "launcher/agent_impl.h"
+
+#include "muster/limits.h"
+#include "muster/mem.h"
+
+uint32_t agent_get_round(const struct agent *a)
+{
+    return a->has_workers ? a->assignment.round : 0;
+}
+
+/* ---- starting ---- */
+
+void agent_round_assign(struct agent *a, const struct ctl_assign *s)
+{
+    if (a->signo != 0 && !a->has_workers) {
+        /* It crossed our LEAVE on the way: nothing was started, nothing is left. */
+        agent_tell(a, &(struct ctl_msg){.type = CTL_STOPPED, .stopped = {.round = s->round}});
+        return;
+    }
+    if (a->has_workers || a->stuck_round != 0) {
+        agent_say(a, MU_LOG_ERROR, "told to start round %u while round %u is still here; leaving",
+                  s->round, a->assignment.round);
+        agent_tell(
+            a, &(struct ctl_msg){.type = CTL_LEAVE,
+                                 .leave = {.signo = SIGTERM, .reason = mu_slice_of("confused")}});
+        agent_give_up(a, 1);
+        return;
+    }
+    a->assignment = (struct assignment){.round = s->round,
+                                        .restart_count = s->restart_count,
+                                        .node_rank = s->node_rank,
+                                        .node_count = s->node_count,
+                                        .first_rank = s->first_rank,
+                                        .world_size = s->world_size,
+                                        .role_first_rank = s->role_first_rank,
+                                        .role_world_size = s->role_world_size};
+    a->has_workers = true;
+    a->was_killed = false;
+    a->signals_sent = 0;
+    a->kill_ms = INT64_MAX;
+    memset(a->pids, 0, a->config.slots * sizeof(a->pids[0]));
+    agent_goto(a, AGENT_RUNNING);
+    agent_effect_add(a, AGENT_START)->assignment = a->assignment;
+}
+
+static void send_started(struct agent *a)
+{
+    struct mu_buf pids = {0};
+    for (uint32_t i = 0; i < a->config.slots; i++) {
+        mu_buf_append_u32(&pids, a->pids[i]);
+    }
+    if (a->is_linked) {
+        struct agent_effect *e = agent_effect_add(a, AGENT_SEND);
+        e->text = (char *)pids.data;
+        e->msg = (struct ctl_msg){
+            .type = CTL_STARTED,
+            .started = {.round = a->assignment.round, .pids = {.ptr = e->text, .len = pids.len}}};
+    } else {
+        mu_buf_fini(&pids);
+    }
+}
+
+void agent_worker_started(struct agent *a, uint32_t local_rank, uint32_t pid)
+{
+    MU_REQUIRE(local_rank < a->config.slots);
+    a->pids[local_rank] = pid;
+}
+
+void agent_workers_running(struct agent *a, int64_t now_ms)
+{
+    a->now_ms = now_ms;
+    send_started(a);
+}
+
+/* ---- stopping ---- */
+
+/*
+ * Our own decision and the coordinator's order often follow each other: the workers still get each
+ * signal once (a second one means "now" to many programs), and the earlier end of the grace time
+ * counts.
+ */
+void agent_round_stop(struct agent *a, int signo, int64_t grace_ms)
+{
+    if (!a->has_workers || a->was_killed) {
+        return;
+    }
+    if (a->state != AGENT_STOPPING) {
+        agent_goto(a, AGENT_STOPPING);
+        a->kill_ms = INT64_MAX;
+    }
+    if (signo == SIGKILL || grace_ms == 0) {
+        a->was_killed = true;
+        a->kill_ms = a->now_ms + AGENT_KILL_WAIT_MS;
+        agent_effect_add(a, AGENT_KILL);
+        return;
+    }
+    uint64_t bit = UINT64_C(1) << (signo - 1);
+    if ((a->signals_sent & bit) == 0) {
+        a->signals_sent |= bit;
+        agent_effect_add(a, AGENT_SIGNAL)->signo = signo;
+    }
+    int64_t kill_ms = a->now_ms + grace_ms;
+    a->kill_ms = kill_ms < a->kill_ms ? kill_ms : a->kill_ms;
+}
+
+static void round_over(struct agent *a, uint32_t left)
+{
+    a->has_workers = false;
+    a->kill_ms = INT64_MAX;
+    a->stuck_round = left > 0 ? a->assignment.round : 0;
+    agent_tell(a, &(struct ctl_msg){.type = CTL_STOPPED,
+                                    .stopped = {.round = a->assignment.round, .left = left}});
+    if (a->is_lost || (a->signo != 0 && !a->is_linked)) {
+        agent_leave_with(a, a->exit_status);
+        return;
+    }
+    if (a->signo != 0 && a->end_ms == INT64_MAX) {
+        a->end_ms = a->now_ms + AGENT_END_WAIT_MS + a->config.grace_ms;
+    }
+    agent_goto(a, agent_is_joined(a) ? AGENT_WAITING : AGENT_CONNECTING);
+}
+
+void agent_round_tick(struct agent *a)
+{
+    if (a->now_ms < a->kill_ms) {
+        return;
+    }
+    if (!a->was_killed) {
+        agent_say(a, MU_LOG_NOTICE, "the grace time is over: killing what is left of the workers");
+        a->was_killed = true;
+        a->kill_ms = a->now_ms + AGENT_KILL_WAIT_MS;
+        agent_effect_add(a, AGENT_KILL);
+        return;
+    }
+    agent_say(a, MU_LOG_ERROR,
+              "processes of round %u survive SIGKILL (stuck in the kernel?); giving up",
+              a->assignment.round);
+    round_over(a, 1);
+}
+
+/* ---- what becomes of them ---- */
+
+static void send_exited(struct agent *a, uint32_t local_rank, struct outcome outcome,
+                        struct mu_slice message, struct mu_slice tail)
+{
+    if (!a->is_linked) {
+        return;
+    }
+    if (message.len > MU_REPORT_TAIL) {
+        message.len = MU_REPORT_TAIL;
+    }
+    if (tail.len > MU_REPORT_TAIL) {
+        tail.ptr += tail.len - MU_REPORT_TAIL;
+        tail.len = MU_REPORT_TAIL;
+    }
+    struct mu_buf both = {0};
+    mu_buf_append(&both, message.ptr, message.len);
+    mu_buf_append(&both, tail.ptr, tail.len);
+    mu_buf_append_u8(&both, 0);
+    struct agent_effect *e = agent_effect_add(a, AGENT_SEND);
+    e->text = (char *)both.data;
+    e->msg = (struct ctl_msg){.type = CTL_EXITED,
+                              .exited = {.round = a->assignment.round,
+                                         .local_rank = local_rank,
+                                         .pid = a->pids[local_rank],
+                                         .kind = (uint8_t)outcome.kind,
+                                         .stage = (uint8_t)outcome.stage,
+                                         .core_dumped = outcome.core_dumped,
+                                         .code = outcome.code,
+                                         .message = {.ptr = e->text, .len = message.len},
+                                         .tail = {.ptr = e->text + message.len, .len = tail.len}}};
+}
+
+void agent_worker_exited(struct agent *a, uint32_t local_rank, struct outcome outcome,
+                         struct mu_slice message, struct mu_slice tail, int64_t now_ms)
+{
+    MU_REQUIRE(local_rank < a->config.slots);
+    a->now_ms = now_ms;
+    bool is_success = outcome_is_success(outcome);
+    struct mu_slice nothing = mu_slice_of("");
+    send_exited(a, local_rank, outcome, is_success ? nothing : message,
+                is_success ? nothing : tail);
+    char how[128];
+    outcome_describe(outcome, how, sizeof(how));
+    agent_say(a, MU_LOG_INFO, "rank %u (local rank %u, pid %u) %s",
+              a->assignment.first_rank + local_rank, local_rank, a->pids[local_rank], how);
+    /* No need to wait for the order that is bound to come. */
+    if (!is_success && a->state == AGENT_RUNNING) {
+        agent_round_stop(a, SIGTERM, a->config.grace_ms);
+    }
+}
+
+void agent_leftover(struct agent *a, uint32_t count, const char *example, int64_t now_ms)
+{
+    a->now_ms = now_ms;
+    if (a->state == AGENT_RUNNING) {
+        agent_say(a, MU_LOG_NOTICE,
+                  "the workers have ended but left %u process%s behind (%s): stopping %s", count,
+                  count == 1 ? "" : "es", example, count == 1 ? "it" : "them");
+        agent_round_stop(a, SIGTERM, a->config.grace_ms);
+    } else if (a->state == AGENT_STOPPING && !a->was_killed) {
+        /* A process that was being forked escaped the stop signal; it need not cost the grace. */
+        agent_effect_add(a, AGENT_SIGNAL)->signo = SIGTERM;
+    }
+}
+
+void agent_workers_gone(struct agent *a, int64_t now_ms)
+{
+    a->now_ms = now_ms;
+    if (a->state == AGENT_DONE) {
+        return;
+    }
+    if (a->has_workers) {
+        round_over(a, 0);
+    } else if (a->stuck_round != 0) {
+        agent_say(a, MU_LOG_NOTICE, "the last process of round %u is gone", a->stuck_round);
+        agent_tell(a, &(struct ctl_msg){.type = CTL_STOPPED, .stopped = {.round = a->stuck_round}});
+        a->stuck_round = 0;
+    }
+}
+
+void agent_start_failed(struct agent *a, struct outcome outcome, const char *why, int64_t now_ms)
+{
+    a->now_ms = now_ms;
+    agent_say(a, MU_LOG_INFO, "cannot start the workers: %s", why);
+    agent_worker_exited(a, 0, outcome, mu_slice_of(why), mu_slice_of(""), now_ms);
+    agent_workers_gone(a, now_ms);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workers and signals: started, reported on, stopped, killed. The connection: test_agent_link.c */
+#include "tests/unit/agent_rig.h"
+
+static void test_life(void **state)
+{
+    (void)state;
+    run(false);
+    end_worker(0, 0);
+    expect("EXITED 0 tail 0");
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    expect("EXITED 1 tail 0; STOPPED r1 left 0");
+    assert_int_equal(agent_get_state(a), AGENT_WAITING);
+    hear_end(0);
+    expect("exit 0");
+    assert_true(agent_deadline(a) == INT64_MAX);
+}
+
+static void test_stop_with_wild_numbers(void **state)
+{
+    (void)state;
+    run(false);
+    hear_stop(1, 999, INT64_MAX);
+    expect("signal 15");
+    hear_stop(1, SIGINT, INT64_MIN);
+    expect("kill");
+    end_worker(0, 0);
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    forget();
+    hear_end(256); /* not to be taken for 0 */
+    expect("exit 1");
+}
+
+static void test_worker_fails(void **state)
+{
+    (void)state;
+    run(false);
+    end_worker(1, 3);
+    expect("EXITED 1 tail 4; signal 15");
+    hear_stop(1, SIGTERM, 1000);
+    expect(""); /* once is enough */
+    pass(1999, true);
+    forget();
+    pass(2000, true);
+    expect("HEARTBEAT; kill");
+    end_worker(0, 0);
+    agent_workers_gone(a, now);
+    expect("EXITED 0 tail 0; STOPPED r1 left 0");
+    hear_assign(2);
+    expect("start r2");
+    hear_stop(1, SIGTERM, 1000); /* of the round before */
+    expect("");
+}
+
+/* A later order never extends the grace time; another signal is passed on. */
+static void test_earlier_grace_counts(void **state)
+{
+    (void)state;
+    run(false);
+    hear_stop(1, SIGTERM, 1000);
+    now += 900;
+    hear_stop(1, SIGINT, 1000);
+    expect("signal 15; signal 2");
+    pass(now + 100, true);
+    expect_said("the grace time is over");
+}
+
+static void test_tail_is_cut(void **state)
+{
+    (void)state;
+    run(false);
+    static char text[MU_REPORT_TAIL + 100];
+    memset(text, 'x', sizeof(text));
+    struct mu_slice tail = {.ptr = text, .len = sizeof(text)};
+    agent_worker_exited(a, 0, (struct outcome){.kind = OUTCOME_UNKNOWN}, mu_slice_of(""), tail,
+                        now);
+    expect("EXITED 0 tail 4096; signal 15");
+}
+
+static void test_leftover(void **state)
+{
+    (void)state;
+    run(false);
+    end_worker(0, 0);
+    end_worker(1, 0);
+    forget();
+    agent_leftover(a, 1, "pid 9, sleep", now);
+    expect("signal 15");
+    expect_said("the workers have ended but left 1 process behind (pid 9, sleep): stopping it");
+    agent_workers_gone(a, now);
+    expect("STOPPED r1 left 0");
+}
+
+/* Forked while the stop signal went round, and seen only when the workers are dead. */
+static void test_leftover_of_a_stop(void **state)
+{
+    (void)state;
+    run(false);
+    hear_stop(1, SIGTERM, 1000);
+    expect("signal 15");
+    end_worker(0, 1);
+    end_worker(1, 1);
+    forget();
+    agent_leftover(a, 1, "pid 9, sleep", now);
+    expect("signal 15");
+}
+
+static void test_cannot_start(void **state)
+{
+    (void)state;
+    join(false);
+    hear_assign(1);
+    forget();
+    struct outcome o = {.kind = OUTCOME_EXEC_FAILED, .code = 2};
+    agent_start_failed(a, o, "no such program", now);
+    expect("EXITED 0 tail 0; signal 15; STOPPED r1 left 0");
+}
+
+/* It says so, starts nothing more, and says so again to a coordinator it comes back to. */
+static void test_unkillable(void **state)
+{
+    (void)state;
+    run(false);
+    hear_stop(1, SIGTERM, 0);
+    end_worker(0, 0);
+    forget();
+    pass(now + 9999, true);
+    assert_int_equal(agent_get_state(a), AGENT_STOPPING);
+    forget();
+    pass(now + 1, true);
+    expect("HEARTBEAT; STOPPED r1 left 1");
+    agent_disconnected(a, "reset", now);
+    agent_connected(a, now);
+    expect("HELLO r1");
+    hear_welcome(false);
+    expect("STOPPED r1 left 1");
+    end_worker(1, 0);
+    forget();
+    agent_workers_gone(a, now);
+    expect("STOPPED r1 left 0");
+    hear_assign(2);
+    expect("start r2");
+}
+
+static void test_signals(void **state)
+{
+    (void)state;
+    run(false);
+    agent_signal(a, SIGUSR1, now);
+    expect("pass 10");
+    agent_signal(a, SIGINT, now);
+    expect("LEAVE 2; signal 2");
+    hear_stop(1, SIGINT, 1000);
+    expect("");
+    agent_signal(a, SIGINT, now);
+    expect("LEAVE 9; kill");
+    end_worker(0, 0);
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    expect("EXITED 0 tail 0; EXITED 1 tail 0; STOPPED r1 left 0");
+    hear_end(130);
+    expect("exit 130");
+}
+
+/* Other nodes take long to stop: it waits for END, but not for ever, and a third signal ends it. */
+static void test_no_end(void **state)
+{
+    (void)state;
+    run(false);
+    agent_signal(a, SIGTERM, now);
+    agent_signal(a, SIGTERM, now);
+    end_worker(0, 0);
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    forget();
+    pass(now + 20000, true);
+    assert_int_equal(agent_get_state(a), AGENT_WAITING);
+    forget();
+    agent_signal(a, SIGTERM, now);
+    expect("exit 143");
+}
+
+static void test_end_never_comes(void **state)
+{
+    (void)state;
+    join(false);
+    agent_signal(a, SIGTERM, now);
+    expect("LEAVE 15");
+    pass(now + 20999, true);
+    forget();
+    pass(now + 1, true);
+    expect("HEARTBEAT; exit 143");
+}
+
+int main(void)
+{
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_life),
+        TEST(test_stop_with_wild_numbers),
+        TEST(test_worker_fails),
+        TEST(test_earlier_grace_counts),
+        TEST(test_tail_is_cut),
+        TEST(test_leftover),
+        TEST(test_leftover_of_a_stop),
+        TEST(test_cannot_start),
+        TEST(test_unkillable),
+        TEST(test_signals),
+        TEST(test_no_end),
+        TEST(test_end_never_comes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

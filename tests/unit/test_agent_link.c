@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The connection: made, refused, lost, silent, and signals meanwhile. Workers: test_agent.c */
+#include "tests/unit/agent_rig.h"
+
+/* 20 ms, then twice as long each time, up to a second; then it is over. */
+static void test_backoff(void **state)
+{
+    (void)state;
+    agent_start(a, now);
+    forget();
+    int64_t longest = 0;
+    int attempts = 0;
+    while (agent_get_state(a) != AGENT_DONE) {
+        agent_disconnected(a, "connection refused", now);
+        int64_t wait = agent_deadline(a) - now;
+        assert_true(wait > 0 && (attempts > 0 || wait <= 30));
+        longest = wait > longest ? wait : longest;
+        now += wait;
+        agent_tick(a, now);
+        attempts++;
+    }
+    assert_int_equal(now, 61000);
+    assert_true(longest > 900 && longest <= 1500);
+    assert_true(attempts > 40);
+    take();
+    assert_non_null(strstr(text_of(&said),
+                           "cannot reach the coordinator at 10.0.0.1:29500: connection refused; "
+                           "trying for 2 s, giving up after 60 s"));
+    expect_said("could not reach the coordinator at 10.0.0.1:29500 within 60.0 s: connection "
+                "refused");
+}
+
+static void test_join_timeout(void **state)
+{
+    (void)state;
+    agent_start(a, now);
+    forget();
+    pass(60999, false);
+    expect("");
+    pass(61000, false);
+    expect("exit 1");
+    expect_said("could not reach the coordinator at 10.0.0.1:29500 within 60.0 s");
+    agent_connected(a, now); /* the attempt that was under way */
+    agent_disconnected(a, "late", now);
+    expect("disconnect");
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    agent_start(a, now);
+    agent_connected(a, now);
+    forget();
+    hear(&(struct ctl_msg){.type = CTL_REFUSED, .refused = {.text = mu_slice_of("wrong run id")}});
+    expect("disconnect; exit 1");
+    expect_said("10.0.0.1:29500 turned this node away: wrong run id");
+}
+
+static void test_refused_for_now(void **state)
+{
+    (void)state;
+    agent_start(a, now);
+    agent_connected(a, now);
+    forget();
+    hear(&(struct ctl_msg){.type = CTL_REFUSED,
+                           .refused = {.may_retry = 1, .text = mu_slice_of("ended")}});
+    expect("disconnect");
+    pass(now + 100, false);
+    expect("connect");
+}
+
+/* Something else holds the port and says nothing. */
+static void test_no_welcome(void **state)
+{
+    (void)state;
+    agent_start(a, now);
+    agent_connected(a, now);
+    forget();
+    pass(now + 4999, false);
+    expect("");
+    pass(now + 200, false);
+    expect("disconnect; connect");
+}
+
+/* Before WELCOME nothing else means anything; nor does a WELCOME that makes no sense. */
+static void test_nonsense(void **state)
+{
+    (void)state;
+    agent_start(a, now);
+    agent_connected(a, now);
+    forget();
+    hear_assign(1);
+    hear_stop(1, SIGTERM, 0);
+    hear_end(0);
+    expect("");
+    hear(&(struct ctl_msg){.type = CTL_WELCOME,
+                           .welcome = {.heartbeat_ms = 1, .node_timeout_ms = INT64_MAX}});
+    expect("disconnect");
+}
+
+static void test_signal_while_connecting(void **state)
+{
+    (void)state;
+    agent_start(a, now);
+    forget();
+    agent_signal(a, SIGINT, now);
+    expect("exit 130");
+}
+
+/* Dropped after a signal: that is the answer, not a loss. */
+static void test_dropped_after_signal(void **state)
+{
+    (void)state;
+    join(true);
+    agent_signal(a, SIGINT, now);
+    forget();
+    agent_disconnected(a, "closed", now);
+    expect("exit 130");
+}
+
+/* ASSIGN crosses LEAVE on the way: nothing is started. */
+static void test_assigned_after_signal(void **state)
+{
+    (void)state;
+    join(false);
+    agent_signal(a, SIGTERM, now);
+    forget();
+    hear_assign(1);
+    expect("STOPPED r1 left 0");
+}
+
+/* Out of reach when the signal comes: it does not come back to work. */
+static void test_signal_while_out_of_reach(void **state)
+{
+    (void)state;
+    run(false);
+    agent_disconnected(a, "reset", now);
+    agent_signal(a, SIGTERM, now);
+    expect("signal 15");
+    agent_connected(a, now);
+    hear_welcome(false);
+    expect("HELLO r1; LEAVE 15");
+    agent_disconnected(a, "reset", now);
+    end_worker(0, 0);
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    expect("exit 143");
+}
+
+/* The coordinator lived in another agent: with it went the job. */
+static void test_embedded_lost(void **state)
+{
+    (void)state;
+    run(true);
+    agent_disconnected(a, "connection reset", now);
+    expect("signal 15");
+    expect_said("lost the node with the coordinator, 10.0.0.1:29500: connection reset; stopping");
+    end_worker(0, 0);
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    expect("exit 1");
+}
+
+/* A stand-alone one may come back: workers go on for the node timeout. */
+static void test_standalone_lost(void **state)
+{
+    (void)state;
+    run(false);
+    agent_disconnected(a, "connection reset", now);
+    expect("");
+    assert_int_equal(agent_get_state(a), AGENT_RUNNING);
+    while (now < 5999) {
+        now = agent_deadline(a) < 5999 ? agent_deadline(a) : 5999;
+        agent_tick(a, now);
+        if (now < 5999) {
+            expect("connect");
+            agent_disconnected(a, "connection refused", now);
+        }
+    }
+    forget();
+    pass(6000, false);
+    expect("signal 15");
+    end_worker(0, 0);
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    expect("exit 1");
+}
+
+static void test_standalone_back(void **state)
+{
+    (void)state;
+    run(false);
+    agent_disconnected(a, "connection reset", now);
+    agent_connected(a, now);
+    expect("HELLO r1");
+    hear_welcome(false);
+    expect("signal 15"); /* the coordinator gave the round up */
+    hear_assign(2);
+    expect("LEAVE 15"); /* and must not go on before this one is stopped */
+}
+
+static void test_silence(void **state)
+{
+    (void)state;
+    run(false);
+    pass(5999, false);
+    expect("HEARTBEAT; HEARTBEAT; HEARTBEAT; HEARTBEAT");
+    pass(6000, false);
+    expect("disconnect; signal 15");
+    expect_said("nothing heard from the coordinator at 10.0.0.1:29500 for 5.0 s: cut off");
+}
+
+/* This process stood still: what the coordinator said meanwhile has not been read yet. */
+static void test_pause(void **state)
+{
+    (void)state;
+    run(false);
+    now = 100000;
+    agent_tick(a, now);
+    expect("HEARTBEAT");
+    assert_int_equal(agent_get_state(a), AGENT_RUNNING);
+}
+
+/* The status of the job is END's, whatever happens before the workers are gone. */
+static void test_end_with_workers(void **state)
+{
+    (void)state;
+    run(false);
+    hear_end(42);
+    expect("disconnect; signal 15");
+    agent_disconnected(a, "closed", now);
+    agent_signal(a, SIGTERM, now);
+    pass(now + 1000, false);
+    expect("kill");
+    end_worker(0, 0);
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    expect("exit 42");
+}
+
+int main(void)
+{
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_backoff),
+        TEST(test_join_timeout),
+        TEST(test_refused),
+        TEST(test_refused_for_now),
+        TEST(test_no_welcome),
+        TEST(test_nonsense),
+        TEST(test_signal_while_connecting),
+        TEST(test_dropped_after_signal),
+        TEST(test_assigned_after_signal),
+        TEST(test_signal_while_out_of_reach),
+        TEST(test_embedded_lost),
+        TEST(test_standalone_lost),
+        TEST(test_standalone_back),
+        TEST(test_silence),
+        TEST(test_pause),
+        TEST(test_end_with_workers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
