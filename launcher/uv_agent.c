@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/uv_agent.h"
+
+#include "launcher/agent.h"
+#include "launcher/uv_agent_impl.h"
+#include "launcher/uv_host.h"
+#include "muster/limits.h"
+#include "muster/mem.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+enum { LAST_WORDS_MS = 2000, FLUSH_MS = 2000 };
+
+static void carry_out(struct uv_agent *a);
+
+static int64_t now_ms(const struct uv_agent *a)
+{
+    return (int64_t)uv_now(&a->loop);
+}
+
+/* ---- the link to the coordinator ---- */
+
+static void hang_up(struct uv_agent *a)
+{
+    if (a->link != NULL) {
+        if (agent_is_welcome(a->engine)) {
+            uv_conn_finish(a->link, LAST_WORDS_MS);
+        } else {
+            uv_conn_close(a->link); /* a stranger, perhaps: it may never hang up */
+        }
+        a->link = NULL;
+        a->partial.len = 0;
+    }
+}
+
+static void on_link_data(void *arg, const uint8_t *data, size_t len)
+{
+    struct uv_agent *a = arg;
+    struct uv_conn *link = a->link;
+    mu_buf_append(&a->partial, data, len);
+    size_t at = 0;
+    while (a->link == link) {
+        struct ctl_msg msg;
+        size_t used = 0;
+        struct mu_err err = MU_ERR_INIT;
+        int rc = ctl_msg_decode(a->partial.data + at, a->partial.len - at, MU_CTL_MAX_FRAME, &msg,
+                                &used, &err);
+        if (rc < 0) {
+            mu_err_wrap(&err, "it does not speak muster's control protocol");
+            hang_up(a);
+            agent_disconnected(a->engine,
+                               agent_is_welcome(a->engine)
+                                   ? err.text
+                                   : "what answers there is no muster coordinator: is the port "
+                                     "used by another program?",
+                               now_ms(a));
+            carry_out(a);
+            return;
+        }
+        if (rc == 0) {
+            mu_buf_consume(&a->partial, at);
+            return;
+        }
+        at += used;
+        mu_log(MU_LOG_DEBUG, "coordinator says %s", ctl_type_name(msg.type));
+        agent_message(a->engine, &msg, now_ms(a));
+        carry_out(a);
+    }
+}
+
+static void on_link_closed(void *arg, const struct mu_err *why)
+{
+    struct uv_agent *a = arg;
+    uv_conn_close(a->link);
+    a->link = NULL;
+    a->partial.len = 0;
+    agent_disconnected(a->engine, why->text, now_ms(a));
+    carry_out(a);
+}
+
+static void on_dial_connected(void *arg, struct uv_conn *conn)
+{
+    static const struct uv_conn_handlers handlers = {.data = on_link_data,
+                                                     .closed = on_link_closed};
+    struct uv_agent *a = arg;
+    a->link = conn;
+    uv_conn_set_handlers(conn, &handlers, a);
+    uv_conn_set_timeout(conn, a->opts->node_timeout_ms);
+    struct mu_buf preface = {0};
+    ctl_preface_append(&preface);
+    uv_conn_send(conn, preface.data, preface.len);
+    mu_buf_fini(&preface);
+    /* Numeric, and proven: what reached the coordinator from here will reach the store. */
+    snprintf(a->master_addr, sizeof(a->master_addr), "%s", uv_conn_peer(conn));
+    agent_connected(a->engine, now_ms(a));
+    carry_out(a);
+}
+
+static void on_dial_failed(void *arg, const struct mu_err *why)
+{
+    struct uv_agent *a = arg;
+    char text[sizeof(why->text) + sizeof(a->not_serving)];
+    bool is_ours = a->not_serving[0] != '\0';
+    snprintf(text, sizeof(text), "%s%s%s", why->text,
+             is_ours ? "; nor can it be served here: " : "", a->not_serving);
+    agent_disconnected(a->engine, text, now_ms(a));
+    carry_out(a);
+}
+
+static bool host(struct uv_agent *a, const struct sockaddr_storage *addrs, size_t count,
+                 struct mu_err *err)
+{
+    struct uv_host_spec spec = {
+        .host = a->endpoint.host, .run_id = a->opts->rdzv_id, .agent_id = a->config.agent_id};
+    a->coordinator = uv_host_try(&a->loop, &spec, addrs, count, &a->endpoint.port, err);
+    if (a->coordinator == NULL) {
+        return false;
+    }
+    char text[MU_MAX_NAME + 16];
+    mu_endpoint_format(&a->endpoint, text, sizeof(text));
+    mu_log(MU_LOG_INFO, "serving the coordinator of job '%s' on %s", a->opts->rdzv_id, text);
+    return true;
+}
+
+/* Before each attempt of an agent that is in no job yet: the coordinator may be ours to serve. */
+static void on_dial_resolved(void *arg, const struct sockaddr_storage *addrs, size_t count)
+{
+    struct uv_agent *a = arg;
+    struct mu_err err = MU_ERR_INIT;
+    a->not_serving[0] = '\0';
+    if (a->coordinator == NULL && !agent_is_welcome(a->engine) && !host(a, addrs, count, &err)) {
+        /* Only the system's refusal to listen on an address of ours is worth telling. */
+        snprintf(a->not_serving, sizeof(a->not_serving), "%s", err.sys != 0 ? err.text : "");
+        mu_log(MU_LOG_DEBUG, "not serving the coordinator: %s", err.text);
+    }
+}
+
+/* The address may be ours and yet lead elsewhere: only our own id in WELCOME proves it. */
+static void check_host(struct uv_agent *a)
+{
+    uint64_t id = agent_get_coordinator(a->engine);
+    if (a->coordinator != NULL && id != 0 && id != coordinator_id(a->coordinator)) {
+        mu_log(MU_LOG_INFO, "another coordinator answers at the endpoint; closing ours");
+        coordinator_close(a->coordinator);
+        a->coordinator = NULL;
+    }
+}
+
+/* ---- effects ---- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct uv_agent *a = timer->data;
+    agent_tick(a->engine, now_ms(a));
+    carry_out(a);
+}
+
+static void arm(struct uv_agent *a)
+{
+    int64_t at = agent_deadline(a->engine);
+    if (at == INT64_MAX) {
+        uv_timer_stop(&a->timer);
+        return;
+    }
+    int64_t wait = at - now_ms(a);
+    uv_timer_start(&a->timer, on_timer, wait > 0 ? (uint64_t)wait : 0, 0);
+}
+
+static void close_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
+/* The engine is done: let go of everything, so that the loop runs dry. */
+static void finish(struct uv_agent *a, int exit_status)
+{
+    a->exit_status = exit_status;
+    uv_agent_workers_close(a);
+    hang_up(a);
+    uv_dial_close(a->dial);
+    if (a->coordinator != NULL) {
+        bool is_signal = exit_status > 128;
+        int signo = is_signal ? exit_status - 128 : SIGTERM;
+        char name[32];
+        outcome_signal_name(signo, name, sizeof(name));
+        char why[MU_MAX_NAME + 64];
+        snprintf(why, sizeof(why), "%s on %s, which served the coordinator",
+                 is_signal ? name : "the end of the agent", a->opts->node_name);
+        coordinator_stop(a->coordinator, signo, why);
+        coordinator_close(a->coordinator);
+        a->coordinator = NULL;
+    }
+    for (size_t i = 0; i < a->signal_count; i++) {
+        close_handle((uv_handle_t *)&a->signals[i]);
+    }
+    close_handle((uv_handle_t *)&a->timer);
+    uv_out_unref(a->err_out);
+}
+
+static void send_msg(struct uv_agent *a, const struct ctl_msg *msg)
+{
+    if (a->link == NULL) {
+        return;
+    }
+    struct mu_buf out = {0};
+    ctl_msg_encode(msg, &out);
+    uv_conn_send(a->link, out.data, out.len);
+    mu_buf_fini(&out);
+}
+
+static void carry_out(struct uv_agent *a)
+{
+    const struct agent_effect *e;
+    while ((e = agent_take(a->engine)) != NULL) {
+        switch (e->kind) {
+        case AGENT_CONNECT:
+            uv_dial_start(a->dial);
+            break;
+        case AGENT_DISCONNECT:
+            hang_up(a);
+            break;
+        case AGENT_SEND:
+            send_msg(a, &e->msg);
+            break;
+        case AGENT_START:
+            check_host(a);
+            uv_agent_workers_start(a, &e->assignment);
+            break;
+        case AGENT_SIGNAL:
+        case AGENT_PASS:
+        case AGENT_KILL:
+            uv_agent_workers_signal(a, e);
+            break;
+        case AGENT_LOG:
+            mu_log(e->level, "%s", e->text);
+            break;
+        case AGENT_PRINT:
+            mu_log(MU_LOG_ERROR, "%s", e->text);
+            break;
+        case AGENT_EXIT:
+            finish(a, e->exit_status);
+            return;
+        }
+    }
+    arm(a);
+}
+
+void uv_agent_carry_out(struct uv_agent *a)
+{
+    carry_out(a);
+}
+
+int64_t uv_agent_now(struct uv_agent *a)
+{
+    uv_update_time(&a->loop); /* workers take milliseconds to start */
+    return now_ms(a);
+}
+
+/* ---- signals ---- */
+
+static void on_signal(uv_signal_t *handle, int signo)
+{
+    struct uv_agent *a = handle->data;
+    agent_signal(a->engine, signo, now_ms(a));
+    carry_out(a);
+}
+
+static int watch_signals(struct uv_agent *a, struct mu_err *err)
+{
+    static const int watched[UV_AGENT_SIGNALS] = {SIGTERM, SIGINT,  SIGHUP,
+                                                  SIGQUIT, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < MU_COUNT(watched); i++) {
+        struct sigaction current;
+        if (sigaction(watched[i], NULL, &current) == 0 && current.sa_handler == SIG_IGN) {
+            continue; /* nohup, or a shell's background job: whoever ignored it meant it */
+        }
+        uv_signal_t *handle = &a->signals[a->signal_count];
+        uv_signal_init(&a->loop, handle);
+        handle->data = a;
+        a->signal_count++;
+        int rc = uv_signal_start(handle, on_signal, watched[i]);
+        if (rc != 0) {
+            return mu_err_set(err, MU_E_SYSTEM, -rc, "watch signal %d", watched[i]);
+        }
+    }
+    return 0;
+}
+
+/* ---- life ---- */
+
+static int configure(struct uv_agent *a, struct mu_err *err)
+{
+    const struct options *o = a->opts;
+    a->endpoint = o->rendezvous.endpoint;
+    a->config = (struct agent_config){
+        .run_id = o->rdzv_id,
+        .node_name = o->node_name,
+        .role = o->role,
+        .coordinator = a->endpoint_text,
+        .pid = (uint32_t)uv_os_getpid(),
+        .slots = (uint32_t)o->nproc_per_node,
+        .node_rank = (int32_t)o->node_rank,
+        .sched_rank = -1,
+        .min_nodes = (uint32_t)o->nnodes.min,
+        .max_nodes = (uint32_t)o->nnodes.max,
+        .max_restarts = (uint32_t)o->max_restarts,
+        .join_timeout_ms = o->join_timeout_ms,
+        .last_call_ms = o->last_call_ms,
+        .node_timeout_ms = o->node_timeout_ms,
+        .grace_ms = o->grace_ms,
+    };
+    while (a->config.agent_id == 0) {
+        if (getrandom(&a->config.agent_id, sizeof(a->config.agent_id), 0) < 0) {
+            return mu_err_set(err, MU_E_SYSTEM, errno, "random numbers");
+        }
+    }
+    if (o->rendezvous.is_standalone) {
+        struct sockaddr_storage addr;
+        if (mu_addr_from_numeric(a->endpoint.host, a->endpoint.port, &addr) != 0 ||
+            !host(a, &addr, 1, err)) {
+            return mu_err_wrap(err, "serve the coordinator");
+        }
+    }
+    mu_endpoint_format(&a->endpoint, a->endpoint_text, sizeof(a->endpoint_text));
+    return 0;
+}
+
+static void start(struct uv_agent *a)
+{
+    static const struct uv_dial_handlers handlers = {
+        .resolved = on_dial_resolved, .connected = on_dial_connected, .failed = on_dial_failed};
+    a->dial = uv_dial_new(&a->loop, &a->endpoint, &handlers, a);
+    a->engine = agent_new(&a->config);
+    uv_timer_init(&a->loop, &a->timer);
+    a->timer.data = a;
+    agent_start(a->engine, now_ms(a));
+    carry_out(a);
+}
+
+int uv_agent_run(const struct options *opts, char *const *env, int *ret_exit_status,
+                 struct mu_err *err)
+{
+    struct uv_agent *a = mu_alloc(sizeof(*a));
+    a->opts = opts;
+    a->env = env;
+    int rc = uv_loop_init(&a->loop);
+    if (rc != 0) {
+        free(a);
+        return mu_err_set(err, MU_E_SYSTEM, -rc, "make the event loop");
+    }
+    rc = -1;
+    a->err_out = uv_out_new(&a->loop, STDERR_FILENO, err);
+    if (a->err_out != NULL && configure(a, err) == 0 && watch_signals(a, err) == 0) {
+        mu_log_set_sink(uv_out_log_sink, a->err_out);
+        start(a);
+        uv_run(&a->loop, UV_RUN_DEFAULT);
+        *ret_exit_status = a->exit_status;
+        rc = 0;
+        mu_log_set_sink(NULL, NULL);
+        uv_out_flush_blocking(a->err_out, FLUSH_MS);
+    } else {
+        coordinator_close(a->coordinator);
+        for (size_t i = 0; i < a->signal_count; i++) {
+            close_handle((uv_handle_t *)&a->signals[i]);
+        }
+    }
+    uv_out_close(a->err_out);
+    uv_run(&a->loop, UV_RUN_DEFAULT);
+    MU_REQUIRE(uv_loop_close(&a->loop) == 0);
+    uv_agent_workers_free(a);
+    agent_free(a->engine);
+    mu_buf_fini(&a->partial);
+    free(a);
+    return rc;
+}

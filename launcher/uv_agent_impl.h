@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the agent on its loop, shared by uv_agent.c (link, effects, life) and
+ * uv_agent_workers.c (the workers of a round). Nobody else includes it.
+ */
+#pragma once
+
+#include "launcher/agent.h"
+#include "launcher/options.h"
+#include "launcher/run_dir.h"
+#include "launcher/uv_dial.h"
+#include "launcher/uv_out.h"
+#include "launcher/uv_procs.h"
+#include "launcher/worker_env.h"
+#include "muster/uv_coordinator.h"
+
+#include <netinet/in.h>
+
+enum { UV_AGENT_SIGNALS = 6 };
+
+struct uv_agent {
+    const struct options *opts; /* borrowed */
+    char *const *env;           /* borrowed; what workers inherit */
+    uv_loop_t loop;
+    uv_timer_t timer;
+    uv_signal_t signals[UV_AGENT_SIGNALS];
+    size_t signal_count;
+    struct agent_config config;
+    struct agent *engine;            /* owned */
+    struct coordinator *coordinator; /* owned; NULL: another node serves it */
+    struct uv_out *err_out;          /* owned; standard error */
+
+    struct mu_endpoint endpoint;
+    char endpoint_text[MU_MAX_NAME + 16];
+    char not_serving[128]; /* why this machine's own endpoint could not be served; "" else */
+    char master_addr[INET6_ADDRSTRLEN]; /* numeric; where the coordinator was reached */
+    struct uv_dial *dial;               /* owned */
+    struct uv_conn *link;               /* owned; NULL while there is none */
+    struct mu_buf partial;              /* of the link: a message whose end is not here yet */
+
+    char *program;           /* owned; what the workers of this round execute */
+    struct run_dir *run_dir; /* owned; made with the first round */
+    char *attempt_dir;       /* owned; of this round, NULL: none */
+    struct uv_procs *procs;  /* owned; NULL while no round runs */
+    int exit_status;
+};
+
+/* ---- uv_agent.c ---- */
+void uv_agent_carry_out(struct uv_agent *a); /* after an event was given to the engine */
+int64_t uv_agent_now(struct uv_agent *a);
+
+/* ---- uv_agent_workers.c ---- */
+void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment);
+void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e);
+void uv_agent_workers_close(struct uv_agent *a); /* no event after it; what runs is killed */
+void uv_agent_workers_free(struct uv_agent *a);  /* after the loop is closed */

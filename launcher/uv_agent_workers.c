@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The workers of a round: from an assignment to processes, and from what becomes of them to events
+ * of the agent engine.
+ */
+#include "launcher/uv_agent_impl.h"
+
+#include "launcher/error_file.h"
+#include "launcher/find_program.h"
+#include "muster/env.h"
+#include "muster/limits.h"
+#include "muster/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+static void on_started(void *arg, uint32_t local_rank, pid_t pid)
+{
+    struct uv_agent *a = arg;
+    agent_worker_started(a->engine, local_rank, (uint32_t)pid);
+}
+
+static void on_running(void *arg)
+{
+    struct uv_agent *a = arg;
+    agent_workers_running(a->engine, uv_agent_now(a));
+    uv_agent_carry_out(a);
+}
+
+static bool read_beginning(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        return false;
+    }
+    ssize_t n = read(fd, text, size - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n >= 0;
+}
+
+/*
+ * The reason for an errno of exec that is not plain: a script's first line. Owned by the caller;
+ * NULL: the errno says it all.
+ */
+static char *explain_exec(const char *program, int32_t code)
+{
+    char line[256];
+    if (!read_beginning(program, line, sizeof(line))) {
+        return NULL;
+    }
+    bool has_interpreter = strncmp(line, "#!", 2) == 0;
+    if (code == ENOEXEC && !has_interpreter) {
+        return mu_strdup("no program for this machine, nor does it begin with a #! line");
+    }
+    if (code == ENOENT && has_interpreter) {
+        char *name = line + 2 + strspn(line + 2, " \t");
+        name[strcspn(name, " \t\r\n")] = '\0';
+        return mu_asprintf("its #! line names '%s', which does not exist", name);
+    }
+    return NULL;
+}
+
+/* What is known of the cause beyond the outcome. Owned by the caller; NULL: nothing. */
+static char *explain(const struct uv_agent *a, uint32_t local_rank, struct outcome o)
+{
+    if (o.kind == OUTCOME_EXEC_FAILED) {
+        char how[128];
+        outcome_describe(o, how, sizeof(how));
+        mu_autofree char *cwd = getcwd(NULL, 0);
+        mu_autofree char *reason =
+            o.stage == OUTCOME_STAGE_PROGRAM ? explain_exec(a->program, o.code) : NULL;
+        return mu_asprintf("'%s', from the directory %s: %s", a->opts->script,
+                           cwd != NULL ? cwd : "?", reason != NULL ? reason : how);
+    }
+    if (a->attempt_dir == NULL) {
+        return NULL;
+    }
+    mu_autofree char *path = mu_asprintf("%s/%u/error.json", a->attempt_dir, local_rank);
+    return error_file_read(path);
+}
+
+static void on_exited(void *arg, uint32_t local_rank, struct outcome o)
+{
+    struct uv_agent *a = arg;
+    char tail[MU_REPORT_TAIL];
+    size_t len = 0;
+    if (!outcome_is_success(o)) {
+        len = uv_procs_stderr_tail(a->procs, local_rank, tail, sizeof(tail));
+    }
+    mu_autofree char *message = outcome_is_success(o) ? NULL : explain(a, local_rank, o);
+    struct mu_slice text = {.ptr = tail, .len = len};
+    agent_worker_exited(a->engine, local_rank, o, mu_slice_of(message), text, uv_agent_now(a));
+    uv_agent_carry_out(a);
+}
+
+static void on_leftover(void *arg, const struct uv_procs_leftover *left)
+{
+    struct uv_agent *a = arg;
+    char example[64] = "/proc does not show which";
+    if (left->pid != 0) {
+        snprintf(example, sizeof(example), "pid %d, %s", (int)left->pid, left->comm);
+    }
+    if (left->is_after_kill) {
+        mu_log(MU_LOG_WARN, "%u process%s still there after SIGKILL (%s)", left->count,
+               left->count == 1 ? " is" : "es are", example);
+        return;
+    }
+    agent_leftover(a->engine, left->count, example, uv_agent_now(a));
+    uv_agent_carry_out(a);
+}
+
+static void on_gone(void *arg)
+{
+    struct uv_agent *a = arg;
+    uv_agent_workers_close(a);
+    agent_workers_gone(a->engine, uv_agent_now(a));
+    uv_agent_carry_out(a);
+}
+
+static const struct uv_procs_handlers procs_handlers = {.started = on_started,
+                                                        .running = on_running,
+                                                        .exited = on_exited,
+                                                        .leftover = on_leftover,
+                                                        .gone = on_gone};
+
+static char *program_of(const struct options *o, char *const *env, struct mu_err *err)
+{
+    return o->no_python ? find_program(o->script, env, err) : find_interpreter(o->python, env, err);
+}
+
+static int start(struct uv_agent *a, const struct assignment *assignment, struct mu_err *err)
+{
+    const struct options *o = a->opts;
+    if (a->run_dir == NULL) {
+        const char *tmpdir = mu_env_get(a->env, "TMPDIR");
+        a->run_dir = run_dir_new(o->log_dir, o->rdzv_id, tmpdir, err);
+        if (a->run_dir == NULL) {
+            return mu_err_wrap(err, "log directory");
+        }
+    }
+    free(a->attempt_dir);
+    a->attempt_dir = NULL;
+    if (run_dir_add_attempt(a->run_dir, assignment->restart_count, a->config.slots, &a->attempt_dir,
+                            err) != 0) {
+        return mu_err_wrap(err, "log directory");
+    }
+    struct worker_env_spec spec = {.opts = o,
+                                   .assignment = assignment,
+                                   .master_addr = a->master_addr,
+                                   .master_port = a->endpoint.port,
+                                   .attempt_dir = a->attempt_dir,
+                                   .parent_env = a->env,
+                                   .program = a->program};
+    struct worker_env *we = worker_env_new(&spec);
+    if (worker_env_limits_threads(we) && assignment->round == 1 && assignment->node_rank == 0) {
+        mu_log(MU_LOG_INFO,
+               "OMP_NUM_THREADS=1 for each worker, as torchrun does; set it to change it");
+    }
+    size_t count = worker_env_count(we);
+    mu_autofree struct worker_command *commands = mu_calloc(count, sizeof(*commands));
+    for (size_t i = 0; i < count; i++) {
+        commands[i] = *worker_env_command(we, i);
+    }
+    struct uv_procs_spec procs = {.workers = commands, .count = count, .err_out = a->err_out};
+    a->procs = uv_procs_start(&a->loop, &procs, &procs_handlers, a, err);
+    worker_env_free(we); /* the shepherd has its own copy since the fork */
+    return a->procs != NULL ? 0 : -1;
+}
+
+void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment)
+{
+    struct mu_err err = MU_ERR_INIT;
+    free(a->program);
+    a->program = program_of(a->opts, a->env, &err);
+    if (a->program == NULL || start(a, assignment, &err) != 0) {
+        struct outcome outcome = {.kind = OUTCOME_EXEC_FAILED,
+                                  .stage = a->program == NULL ? OUTCOME_STAGE_PROGRAM
+                                                              : OUTCOME_STAGE_SETUP,
+                                  .code = err.sys};
+        agent_start_failed(a->engine, outcome, err.text, uv_agent_now(a));
+    }
+}
+
+void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e)
+{
+    if (a->procs == NULL) {
+        return;
+    }
+    if (e->kind == AGENT_PASS) {
+        uv_procs_pass_signal(a->procs, e->signo);
+    } else if (e->kind == AGENT_SIGNAL) {
+        uv_procs_signal(a->procs, e->signo);
+    } else {
+        uv_procs_kill(a->procs);
+    }
+}
+
+void uv_agent_workers_close(struct uv_agent *a)
+{
+    uv_procs_close(a->procs);
+    a->procs = NULL;
+}
+
+void uv_agent_workers_free(struct uv_agent *a)
+{
+    free(a->program);
+    free(a->attempt_dir);
+    run_dir_free(a->run_dir);
+}
