@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/status_text.h"
+
+#include "muster/mem.h"
+
+#include <limits.h>
+#include <string.h>
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL ? text : "?";
+}
+
+static long long number_of(const json_t *object, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(object, key));
+}
+
+static bool has(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return value != NULL && !json_is_null(value);
+}
+
+enum status_exit status_text_exit(const json_t *document)
+{
+    const json_t *jobs = json_object_get(document, "jobs");
+    enum status_exit worst = STATUS_EXIT_RUNNING;
+    size_t i;
+    json_t *job;
+    if (json_array_size(jobs) == 0) {
+        return STATUS_EXIT_FORMING;
+    }
+    json_array_foreach (jobs, i, job) {
+        const char *state = text_of(job, "state");
+        if (strcmp(state, "failed") == 0 || strcmp(state, "stopped") == 0) {
+            return STATUS_EXIT_FAILED;
+        }
+        if (strcmp(state, "forming") == 0) {
+            worst = STATUS_EXIT_FORMING;
+        }
+    }
+    return worst;
+}
+
+/* "5 s", "3 min 20 s", "2 h 5 min" */
+static void append_age(struct mu_buf *out, double seconds)
+{
+    if (!(seconds >= 0 && seconds < 1e12)) {
+        mu_buf_printf(out, "?");
+        return;
+    }
+    long long s = (long long)seconds;
+    if (s < 60) {
+        mu_buf_printf(out, "%lld s", s);
+    } else if (s < 3600) {
+        mu_buf_printf(out, "%lld min %lld s", s / 60, s % 60);
+    } else {
+        mu_buf_printf(out, "%lld h %lld min", s / 3600, s % 3600 / 60);
+    }
+}
+
+static void render_failure(const json_t *failure, struct mu_buf *out)
+{
+    if (strcmp(text_of(failure, "kind"), "node") == 0) {
+        mu_buf_printf(out, "  failure   %s\n", text_of(failure, "reason"));
+        return;
+    }
+    mu_buf_printf(out, "  failure   rank %lld on %s (local rank %lld, pid %lld) %s\n",
+                  number_of(failure, "rank"), text_of(failure, "node"),
+                  number_of(failure, "local_rank"), number_of(failure, "pid"),
+                  text_of(failure, "reason"));
+}
+
+static void render_head(const json_t *job, struct mu_buf *out)
+{
+    mu_buf_printf(out, "job %s: %s for ", text_of(job, "run_id"), text_of(job, "state"));
+    append_age(out, json_number_value(json_object_get(job, "since_s")));
+    long long min = number_of(job, "min_nodes");
+    long long max = number_of(job, "max_nodes");
+    mu_buf_printf(out, ", %lld of %lld", number_of(job, "nodes_joined"), min);
+    if (max != min) {
+        mu_buf_printf(out, ":%lld", max);
+    }
+    mu_buf_printf(out, " nodes, %lld workers, round %lld, %lld of %lld restarts",
+                  number_of(job, "world_size"), number_of(job, "round"), number_of(job, "restarts"),
+                  number_of(job, "max_restarts"));
+    if (has(job, "exit_status")) {
+        mu_buf_printf(out, ", exit status %lld", number_of(job, "exit_status"));
+    }
+    mu_buf_append_u8(out, '\n');
+    if (has(job, "failure")) {
+        render_failure(json_object_get(job, "failure"), out);
+    }
+}
+
+static void render_workers(const json_t *node, struct mu_buf *out)
+{
+    const json_t *workers = json_object_get(node, "workers");
+    size_t i;
+    json_t *w;
+    json_array_foreach (workers, i, w) {
+        char pid[24] = "-";
+        if (number_of(w, "pid") != 0) {
+            snprintf(pid, sizeof(pid), "%lld", number_of(w, "pid"));
+        }
+        mu_buf_printf(out, "  %6lld  %5lld  %8s  %-13s%s\n", number_of(w, "rank"),
+                      number_of(w, "local_rank"), pid, text_of(w, "state"),
+                      has(w, "exit") ? text_of(w, "exit") : "");
+    }
+}
+
+static void render_node(const json_t *node, struct mu_buf *out)
+{
+    if (has(node, "node_rank")) {
+        mu_buf_printf(out, "node %lld: ", number_of(node, "node_rank"));
+    } else {
+        mu_buf_printf(out, "no rank: ");
+    }
+    mu_buf_printf(out, "%s (%s, agent pid %lld) %s\n", text_of(node, "name"),
+                  text_of(node, "address"), number_of(node, "pid"), text_of(node, "state"));
+    render_workers(node, out);
+}
+
+/* A node in the order it is shown: by rank, those without one last, as they came. */
+struct shown {
+    const json_t *node;
+    long long rank;
+    size_t came;
+};
+
+static int in_order(const void *pa, const void *pb)
+{
+    const struct shown *a = pa;
+    const struct shown *b = pb;
+    if (a->rank != b->rank) {
+        return a->rank < b->rank ? -1 : 1;
+    }
+    return a->came < b->came ? -1 : 1;
+}
+
+static void render_nodes(const json_t *nodes, struct mu_buf *out)
+{
+    size_t count = json_array_size(nodes);
+    mu_autofree struct shown *shown = mu_calloc(count, sizeof(*shown));
+    size_t i;
+    json_t *node;
+    json_array_foreach (nodes, i, node) {
+        long long rank = has(node, "node_rank") ? number_of(node, "node_rank") : LLONG_MAX;
+        shown[i] = (struct shown){.node = node, .rank = rank, .came = i};
+    }
+    qsort(shown, count, sizeof(*shown), in_order);
+    mu_buf_printf(out, "  %6s  %5s  %8s  %-13s%s\n", "RANK", "LOCAL", "PID", "STATE", "EXIT");
+    for (i = 0; i < count; i++) {
+        render_node(shown[i].node, out);
+    }
+}
+
+void status_text_render(const json_t *document, struct mu_buf *out)
+{
+    const json_t *jobs = json_object_get(document, "jobs");
+    size_t i;
+    json_t *job;
+    if (json_array_size(jobs) == 0) {
+        mu_buf_printf(out, "no job yet\n");
+    }
+    json_array_foreach (jobs, i, job) {
+        if (i > 0) {
+            mu_buf_append_u8(out, '\n');
+        }
+        render_head(job, out);
+        render_nodes(json_object_get(job, "nodes"), out);
+    }
+}
