@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A whole job in memory: the membership engine, N agent engines, their workers and the connections
+ * between them, with a clock that jumps from event to event and a seeded generator. The same seed
+ * is the same job, to the byte.
+ *
+ * What the uv_ services do with sockets, processes and timers this does with a heap of events;
+ * messages pass through the real encoder and decoder. After every event the invariants of
+ * sim_check.c are checked; the first that does not hold ends the run.
+ */
+#pragma once
+
+#include "launcher/agent.h"
+#include "muster/buf.h"
+#include "rendezvous/member.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    SIM_MAX_AGENTS = 40,
+    SIM_MAX_SLOTS = 4,
+    SIM_MAX_NODES = 4096, /* node numbers the checks remember */
+    SIM_STANDALONE = -1,  /* the coordinator is in no agent */
+};
+
+/* ---- sim.c: chance ---- */
+
+struct sim_rand {
+    uint64_t state;
+};
+
+uint64_t sim_rand_next(struct sim_rand *r);
+int64_t sim_rand_range(struct sim_rand *r, int64_t low, int64_t high); /* both included */
+bool sim_rand_chance(struct sim_rand *r, unsigned percent);
+
+/* ---- the world ---- */
+
+/* What becomes of one worker of one round. */
+struct sim_plan {
+    int64_t spawn_ms; /* until its exec */
+    int64_t life_ms;  /* from then on; -1: until it is told to stop */
+    struct outcome outcome;
+    int64_t term_ms; /* from a stop signal to its end; -1: it ignores them */
+    struct outcome term_outcome;
+    bool is_stuck;       /* does not even die of SIGKILL before its life is over */
+    bool leaves_process; /* a descendant outlives it, until a stop signal */
+    bool is_not_started; /* the whole round of this node cannot be started */
+};
+
+struct sim_worker {
+    struct sim_plan plan;
+    struct outcome outcome; /* OUTCOME_RUNNING while it lives */
+    uint32_t pid;
+    uint64_t seen; /* stop signals it got, a bit each */
+};
+
+/* The workers of one round on one node, as uv_procs keeps them. */
+struct sim_procs {
+    bool is_open; /* something of the round may live */
+    uint32_t generation;
+    struct assignment assignment;
+    uint32_t alive;
+    bool has_leftover;
+    bool was_told; /* to stop */
+    struct sim_worker workers[SIM_MAX_SLOTS];
+};
+
+enum sim_agent_life { SIM_AGENT_NOT_YET, SIM_AGENT_UP, SIM_AGENT_ENDED, SIM_AGENT_CRASHED };
+
+struct sim_agent {
+    struct agent_config config;
+    char name[24];
+    enum sim_agent_life life;
+    struct agent *engine; /* owned */
+    int32_t link;         /* the open one, or -1 */
+    bool is_dialing;
+    int exit_status;
+    bool got_end;
+    int end_status;
+    int64_t cut_until_ms;
+    int64_t contact_ms; /* bytes came, a connection was made or lost, or the process woke up */
+    struct sim_procs procs;
+};
+
+/* One TCP connection. Bytes and the close arrive in order. */
+struct sim_link {
+    uint32_t agent;
+    int64_t node; /* at the coordinator; -1 before HELLO */
+    bool is_agent_open;
+    bool is_coordinator_open;
+    bool has_preface;
+    uint64_t sent[2]; /* [0] to the agent, [1] to the coordinator */
+    uint64_t arrived[2];
+    struct mu_buf received[2];
+};
+
+enum sim_event_kind {
+    SIM_BYTES,       /* data arrives on link */
+    SIM_CLOSED,      /* the end of the connection arrives */
+    SIM_DIALED,      /* a connection attempt is over */
+    SIM_WORKERS_UP,  /* every exec is done */
+    SIM_WORKER_ENDS, /* slot, outcome */
+    SIM_WORKERS_GONE,
+    SIM_ACTION, /* of the story */
+};
+
+/* What a story or chance does to the world. */
+enum sim_action_kind {
+    SIM_START_AGENT,
+    SIM_SIGNAL_AGENT,   /* value: signo */
+    SIM_CRASH_AGENT,    /* SIGKILL: the kernel resets its connection */
+    SIM_POWER_OFF,      /* nobody resets anything */
+    SIM_PAUSE,          /* SIGSTOP of agent, or the coordinator; value: ms */
+    SIM_CUT,            /* no byte passes in or out; value: ms */
+    SIM_RESET,          /* the connection is lost, seen by both ends */
+    SIM_RESET_AT_AGENT, /* ... by the agent only, until the coordinator sends */
+    SIM_RESET_AT_COORDINATOR,
+    SIM_END_WORKER,        /* value: slot, outcome */
+    SIM_STOP_COORDINATOR,  /* value: signo */
+    SIM_CRASH_COORDINATOR, /* a stand-alone one; value: ms until it is back */
+};
+
+struct sim_action {
+    enum sim_action_kind kind;
+    int32_t agent; /* or SIM_STANDALONE: the coordinator */
+    int64_t value;
+    struct outcome outcome;
+};
+
+struct sim_event {
+    int64_t at_ms;
+    uint64_t seq;
+    enum sim_event_kind kind;
+    uint32_t agent;
+    uint32_t generation;
+    int32_t link;
+    bool is_to_coordinator;
+    uint64_t order; /* on its way along the link, from 1; 0: not in line (a reset) */
+    uint32_t slot;
+    struct outcome outcome;
+    struct sim_action action;
+    uint8_t *data; /* owned */
+    size_t len;
+};
+
+struct sim;
+typedef struct sim_plan (*sim_plan_fn)(struct sim *s, uint32_t agent, uint32_t slot);
+
+struct sim_config {
+    uint64_t seed;
+    int32_t host; /* agent with the coordinator, or SIM_STANDALONE */
+    int64_t latency_min_ms;
+    int64_t latency_max_ms;
+    bool splits_bytes; /* messages arrive in pieces */
+    sim_plan_fn plan;
+};
+
+/* What sim_check.c remembers. */
+struct sim_check {
+    uint32_t last_round;
+    uint32_t assigned; /* of this round */
+    bool is_checked;   /* this round's ranks were */
+    int32_t rank_of_node[SIM_MAX_NODES];
+    uint32_t round_of_node[SIM_MAX_NODES];
+    enum member_state state;
+    int64_t stopping_since_ms;
+    bool has_end;
+    int end_status;
+    uint64_t steps;
+};
+
+struct sim {
+    struct sim_config config;
+    struct sim_rand rand;
+    int64_t now_ms;
+    int64_t calm_since_ms; /* the last fault that touches the network or a process was then */
+    uint64_t seq;
+    struct sim_event *heap; /* owned */
+    size_t heap_count;
+    size_t heap_cap;
+
+    struct sim_agent agents[SIM_MAX_AGENTS];
+    uint32_t agent_count;
+    uint32_t next_pid;
+    int64_t paused_until_ms[SIM_MAX_AGENTS + 1]; /* the last: a stand-alone coordinator */
+
+    struct member *member; /* owned; NULL while the coordinator is down */
+    bool is_listening;
+    uint64_t coordinator_id;
+    struct sim_link *links; /* owned */
+    uint32_t link_count;
+    uint32_t link_cap;
+
+    struct sim_check check;
+    bool is_tracing;
+    bool is_brief; /* without what the engines log, but for the job's states */
+    struct mu_buf trace;
+    char violation[256]; /* empty: none so far */
+};
+
+/* ---- sim.c ---- */
+struct sim *sim_new(const struct sim_config *config);
+void sim_free(struct sim *s);
+/* Strings of `config` but the name are borrowed; the name is made of the number. */
+uint32_t sim_add_agent(struct sim *s, const struct agent_config *config);
+void sim_schedule(struct sim *s, const struct sim_event *event); /* takes event->data */
+void sim_act_at(struct sim *s, int64_t at_ms, const struct sim_action *action);
+/* Until nothing can happen any more, an invariant is broken or `limit_ms` is reached. */
+void sim_run(struct sim *s, int64_t limit_ms);
+void sim_trace(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sim_trace_log(struct sim *s, const char *who, enum mu_log_level level, const char *text);
+void sim_violate(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int64_t sim_latency(struct sim *s);
+
+/* ---- sim_net.c: connections and the coordinator's end of them ---- */
+void sim_coordinator_start(struct sim *s);
+void sim_coordinator_stop(struct sim *s, int signo, const char *why); /* says so, then closes */
+void sim_coordinator_crash(struct sim *s, bool is_silent);
+void sim_coordinator_carry_out(struct sim *s);
+bool sim_coordinator_is_of(const struct sim *s, uint32_t agent);
+int64_t sim_coordinator_paused_until(const struct sim *s);
+void sim_link_send(struct sim *s, int32_t link, bool to_coordinator, const struct ctl_msg *msg,
+                   bool with_preface);
+void sim_link_close(struct sim *s, int32_t link, bool by_agent, bool is_silent);
+void sim_link_event(struct sim *s, struct sim_event *event);
+void sim_link_dialed(struct sim *s, uint32_t agent);
+int64_t sim_cut_until(const struct sim *s, uint32_t agent);
+
+/* ---- sim_agent.c ---- */
+void sim_agent_start(struct sim *s, uint32_t agent);
+void sim_agent_carry_out(struct sim *s, uint32_t agent);
+void sim_agent_crash(struct sim *s, uint32_t agent, bool is_silent);
+void sim_agent_procs_event(struct sim *s, const struct sim_event *event);
+void sim_agent_end_worker(struct sim *s, uint32_t agent, uint32_t slot, struct outcome outcome);
+
+/* ---- sim_check.c ---- */
+void sim_check_effect(struct sim *s, const struct member_effect *effect);
+void sim_check_agent_exit(struct sim *s, uint32_t agent);
+void sim_check_end_message(struct sim *s, uint32_t agent, int exit_status);
+void sim_check_coordinator_new(struct sim *s);
+void sim_check_step(struct sim *s);
+void sim_check_finished(struct sim *s);
+
+/* ---- sim_story.c, sim_random.c: return the number that failed ---- */
+unsigned sim_stories_run(unsigned *passed); /* adds those that pass */
+bool sim_story_show(const char *name);      /* prints its trace; false: there is none such */
+bool sim_random_run(uint64_t seed, bool is_tracing); /* false, and said why: it failed */

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The invariants: what must hold whatever happens, checked after every event. They look at the
+ * world from above (processes that really live), not only at what the engines believe.
+ */
+#include "tests/sim/sim.h"
+
+#include "muster/mem.h"
+
+void sim_check_coordinator_new(struct sim *s)
+{
+    struct sim_check *c = &s->check;
+    c->last_round = 0;
+    c->assigned = 0;
+    c->is_checked = true;
+    c->state = MEMBER_FORMING;
+    c->has_end = false;
+    for (size_t i = 0; i < SIM_MAX_NODES; i++) {
+        c->rank_of_node[i] = -1;
+        c->round_of_node[i] = 0;
+    }
+}
+
+/* ---- rounds ---- */
+
+static bool is_stuck(const struct sim_agent *a)
+{
+    for (uint32_t i = 0; i < a->config.slots; i++) {
+        if (a->procs.workers[i].plan.is_stuck) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The agent of a node the coordinator is connected with, NULL if the connection is half dead. */
+static struct sim_agent *agent_of_node(struct sim *s, uint32_t node)
+{
+    for (uint32_t i = s->link_count; i-- > 0;) {
+        const struct sim_link *l = &s->links[i];
+        if (l->node == (int64_t)node && l->is_coordinator_open) {
+            return l->is_agent_open ? &s->agents[l->agent] : NULL;
+        }
+    }
+    return NULL;
+}
+
+static void on_new_round(struct sim *s, uint32_t round)
+{
+    struct sim_check *c = &s->check;
+    if (round <= c->last_round) {
+        sim_violate(s, "round %u after round %u", round, c->last_round);
+    }
+    c->last_round = round;
+    c->assigned = 0;
+    c->is_checked = false;
+    for (uint32_t i = 0; i < s->link_count; i++) {
+        const struct sim_link *l = &s->links[i];
+        const struct sim_agent *a = &s->agents[l->agent];
+        if (l->node >= 0 && l->is_agent_open && l->is_coordinator_open && a->life == SIM_AGENT_UP &&
+            a->procs.is_open && !is_stuck(a)) {
+            sim_violate(s, "round %u begins while processes of round %u live on %s", round,
+                        a->procs.assignment.round, a->name);
+        }
+    }
+}
+
+static void on_assign(struct sim *s, uint32_t node, const struct ctl_assign *assign)
+{
+    struct sim_check *c = &s->check;
+    c->assigned++;
+    if (node >= SIM_MAX_NODES) {
+        return;
+    }
+    if (assign->round != c->last_round || c->round_of_node[node] == assign->round) {
+        sim_violate(s, "node %u gets a second or strange assignment of round %u", node,
+                    assign->round);
+    }
+    /* Who took part in the round before keeps its place, unless there are no longer as many. */
+    bool was_in = c->rank_of_node[node] >= 0 && c->round_of_node[node] + 1 == assign->round;
+    if (was_in && (uint32_t)c->rank_of_node[node] < assign->node_count &&
+        (uint32_t)c->rank_of_node[node] != assign->node_rank) {
+        sim_violate(s, "node %u had place %d and gets %u", node, c->rank_of_node[node],
+                    assign->node_rank);
+    }
+    c->rank_of_node[node] = (int32_t)assign->node_rank;
+    c->round_of_node[node] = assign->round;
+}
+
+/* A permutation of 0 .. world-1, in blocks of each node's slots, in the order of node ranks. */
+static void check_ranks(struct sim *s)
+{
+    struct sim_check *c = &s->check;
+    struct member_view view = member_look(s->member);
+    if (c->is_checked || view.state != MEMBER_RUNNING || view.round != c->last_round) {
+        return;
+    }
+    c->is_checked = true;
+    uint32_t world = 0;
+    uint32_t rank = 0;
+    for (bool found = true; found; rank += found) {
+        found = false;
+        for (uint32_t i = 0; i < view.node_count; i++) {
+            const struct member_node *n = view.nodes[i];
+            if (n->node_rank != (int32_t)rank) {
+                continue;
+            }
+            if (found || n->first_rank != world) {
+                sim_violate(s, "node rank %u: twice, or ranks from %u and not %u", rank,
+                            n->first_rank, world);
+            }
+            found = true;
+            world += n->slots;
+        }
+    }
+    if (rank != c->assigned || world != view.world_size || rank < view.min_nodes ||
+        rank > view.max_nodes) {
+        sim_violate(s, "%u nodes and %u workers, but %u assignments and a world of %u", rank, world,
+                    c->assigned, view.world_size);
+    }
+}
+
+/* ---- the end of the job ---- */
+
+/* Did every worker of the last round really exit with 0? */
+static void check_success(struct sim *s, const struct member_view *view)
+{
+    for (uint32_t i = 0; i < view->node_count; i++) {
+        const struct member_node *n = view->nodes[i];
+        if (n->node_rank < 0) {
+            continue;
+        }
+        const struct sim_agent *a = &s->agents[n->agent_id - 1000];
+        for (uint32_t w = 0; w < n->slots; w++) {
+            if (a->procs.assignment.round != view->round ||
+                !outcome_is_success(a->procs.workers[w].outcome)) {
+                sim_violate(s, "success, but worker %u of %s did not exit with 0", w, a->name);
+            }
+        }
+    }
+}
+
+static void check_culprit(struct sim *s, const struct member_view *view, int exit_status)
+{
+    const struct member_failure *f = view->failure;
+    if (!f->is_set) {
+        return;
+    }
+    int expected = f->is_node ? 1 : outcome_exit_status(f->outcome);
+    if (exit_status != expected) {
+        sim_violate(s, "exit status %d, but the culprit's is %d", exit_status, expected);
+    }
+    for (uint32_t i = 0; i < view->node_count && !f->is_node; i++) {
+        const struct member_node *n = view->nodes[i];
+        const struct sim_agent *a = &s->agents[n->agent_id - 1000];
+        if (n->id != f->node || a->procs.assignment.round != view->round) {
+            continue;
+        }
+        struct outcome o = a->procs.workers[f->local_rank].outcome;
+        if (o.kind != f->outcome.kind || o.code != f->outcome.code) {
+            sim_violate(s, "the culprit did not end as reported");
+        }
+    }
+}
+
+static void on_over(struct sim *s, int exit_status)
+{
+    struct member_view view = member_look(s->member);
+    if (exit_status == 0) {
+        check_success(s, &view);
+    } else if (exit_status <= 128 || view.failure->is_set) {
+        /* A job that was stopped ends with 128 + signo whatever failed before. */
+        bool was_stopped = exit_status == 128 + SIGTERM || exit_status == 128 + SIGINT ||
+                           exit_status == 128 + SIGKILL;
+        if (!was_stopped) {
+            check_culprit(s, &view, exit_status);
+        }
+    }
+}
+
+void sim_check_effect(struct sim *s, const struct member_effect *e)
+{
+    if (e->kind == MEMBER_NEW_ROUND) {
+        on_new_round(s, e->round);
+    } else if (e->kind == MEMBER_SEND && e->msg.type == CTL_ASSIGN) {
+        on_assign(s, e->node, &e->msg.assign);
+    } else if (e->kind == MEMBER_OVER) {
+        on_over(s, e->exit_status);
+    }
+}
+
+void sim_check_end_message(struct sim *s, uint32_t agent, int exit_status)
+{
+    struct sim_check *c = &s->check;
+    struct sim_agent *a = &s->agents[agent];
+    if (c->has_end && c->end_status != exit_status) {
+        sim_violate(s, "%s is told exit status %d, others %d", a->name, exit_status, c->end_status);
+    }
+    c->has_end = true;
+    c->end_status = exit_status;
+    if (agent_get_state(a->engine) != AGENT_DONE && !a->got_end) {
+        a->got_end = true;
+        a->end_status = exit_status;
+    }
+}
+
+void sim_check_agent_exit(struct sim *s, uint32_t agent)
+{
+    const struct sim_agent *a = &s->agents[agent];
+    if (a->got_end && a->exit_status != a->end_status) {
+        sim_violate(s, "%s was told exit status %d and ends with %d", a->name, a->end_status,
+                    a->exit_status);
+    }
+    if (!a->got_end && a->exit_status == 0) {
+        sim_violate(s, "%s ends with success and nobody said so", a->name);
+    }
+    if (a->procs.is_open && !is_stuck(a)) {
+        sim_violate(s, "%s ends before its workers", a->name);
+    }
+}
+
+/* ---- after every event ---- */
+
+static void check_member(struct sim *s)
+{
+    struct sim_check *c = &s->check;
+    struct member_view view = member_look(s->member);
+    if (view.restarts > view.max_restarts) {
+        sim_violate(s, "%u of %u restarts", view.restarts, view.max_restarts);
+    }
+    if (view.state != MEMBER_ENDED && view.max_nodes > 0 &&
+        member_deadline(s->member) == INT64_MAX) {
+        sim_violate(s, "the coordinator is %s without a deadline", member_state_name(view.state));
+    }
+    if (view.state == MEMBER_STOPPING && c->state != MEMBER_STOPPING) {
+        c->stopping_since_ms = s->now_ms;
+    }
+    c->state = view.state;
+    check_ranks(s);
+}
+
+/* Once the coordinator stops a round, every reachable node's workers are told within a latency. */
+static void check_told(struct sim *s)
+{
+    struct sim_check *c = &s->check;
+    if (c->state != MEMBER_STOPPING) {
+        return;
+    }
+    int64_t since =
+        c->stopping_since_ms > s->calm_since_ms ? c->stopping_since_ms : s->calm_since_ms;
+    if (s->now_ms <= since + 2 * s->config.latency_max_ms) {
+        return;
+    }
+    struct member_view view = member_look(s->member);
+    for (uint32_t i = 0; i < view.node_count; i++) {
+        const struct member_node *n = view.nodes[i];
+        const struct sim_agent *a = agent_of_node(s, n->id);
+        if (n->state == MEMBER_NODE_STOPPING && n->node_rank >= 0 && a != NULL &&
+            a->procs.is_open && !a->procs.was_told && a->procs.alive > 0) {
+            sim_violate(s, "%s was not told to stop its workers", a->name);
+        }
+    }
+}
+
+/* Out of contact for the node timeout: an agent stops its workers, whoever else does. */
+static void check_agent(struct sim *s, uint32_t index)
+{
+    const struct sim_agent *a = &s->agents[index];
+    if (a->life != SIM_AGENT_UP) {
+        return;
+    }
+    if (agent_deadline(a->engine) == INT64_MAX && !a->is_dialing) {
+        sim_violate(s, "%s is %s without a deadline", a->name,
+                    agent_state_name(agent_get_state(a->engine)));
+    }
+    int64_t awake = s->paused_until_ms[index];
+    int64_t since = a->contact_ms > awake ? a->contact_ms : awake;
+    if (s->now_ms > since + a->config.node_timeout_ms + 1 && a->procs.is_open &&
+        !a->procs.was_told && a->procs.alive > 0) {
+        sim_violate(s, "%s is out of contact for %lld ms and its workers go on", a->name,
+                    (long long)(s->now_ms - since));
+    }
+}
+
+void sim_check_step(struct sim *s)
+{
+    s->check.steps++;
+    if (s->member != NULL) {
+        check_member(s);
+        check_told(s);
+    }
+    for (uint32_t i = 0; i < s->agent_count; i++) {
+        check_agent(s, i);
+    }
+}
+
+/* Nothing can happen any more: then everything must have ended. */
+void sim_check_finished(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->agent_count; i++) {
+        if (s->agents[i].life == SIM_AGENT_UP) {
+            sim_violate(s, "%s has not ended", s->agents[i].name);
+        }
+    }
+    if (s->member != NULL) {
+        struct member_view view = member_look(s->member);
+        if (view.max_nodes > 0 && view.state != MEMBER_ENDED) {
+            sim_violate(s, "the job has not ended");
+        }
+    }
+}

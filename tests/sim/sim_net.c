@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections, and what uv_coordinator.c, uv_peer.c and uv_job.c do at the coordinator's end.
+ */
+#include "tests/sim/sim.h"
+
+#include "muster/limits.h"
+#include "muster/mem.h"
+
+bool sim_coordinator_is_of(const struct sim *s, uint32_t agent)
+{
+    return s->config.host >= 0 && (uint32_t)s->config.host == agent;
+}
+
+int64_t sim_coordinator_paused_until(const struct sim *s)
+{
+    return s->paused_until_ms[s->config.host >= 0 ? s->config.host : SIM_MAX_AGENTS];
+}
+
+static const char *agent_name(const struct sim *s, const struct sim_link *l)
+{
+    return s->agents[l->agent].name;
+}
+
+/* Bytes between `agent` and the coordinator do not pass before then. A node reaches itself. */
+int64_t sim_cut_until(const struct sim *s, uint32_t agent)
+{
+    if (sim_coordinator_is_of(s, agent)) {
+        return 0;
+    }
+    int64_t until = s->agents[agent].cut_until_ms;
+    if (s->config.host >= 0 && s->agents[s->config.host].cut_until_ms > until) {
+        until = s->agents[s->config.host].cut_until_ms;
+    }
+    return until;
+}
+
+/* ---- sending ---- */
+
+static void send_event(struct sim *s, int32_t link, bool to_coordinator, struct sim_event *e)
+{
+    e->at_ms = s->now_ms + sim_latency(s);
+    e->order = ++s->links[link].sent[to_coordinator];
+    e->link = link;
+    e->is_to_coordinator = to_coordinator;
+    sim_schedule(s, e);
+}
+
+static void send_bytes(struct sim *s, int32_t link, bool to_coordinator, const uint8_t *data,
+                       size_t len)
+{
+    uint8_t *copy = mu_alloc(len);
+    memcpy(copy, data, len);
+    send_event(s, link, to_coordinator,
+               &(struct sim_event){.kind = SIM_BYTES, .data = copy, .len = len});
+}
+
+void sim_link_send(struct sim *s, int32_t link, bool to_coordinator, const struct ctl_msg *msg,
+                   bool with_preface)
+{
+    const struct sim_link *l = &s->links[link];
+    if (msg->type != CTL_HEARTBEAT && to_coordinator) {
+        sim_trace(s, "%s -> coordinator %s", agent_name(s, l), ctl_type_name(msg->type));
+    } else if (msg->type != CTL_HEARTBEAT) {
+        sim_trace(s, "coordinator -> %s %s", agent_name(s, l), ctl_type_name(msg->type));
+    }
+    struct mu_buf out = {0};
+    if (with_preface) {
+        ctl_preface_append(&out);
+    }
+    ctl_msg_encode(msg, &out);
+    size_t first = out.len;
+    if (s->config.splits_bytes && sim_rand_chance(&s->rand, 10)) {
+        first = (size_t)sim_rand_range(&s->rand, 1, (int64_t)out.len - 1);
+    }
+    send_bytes(s, link, to_coordinator, out.data, first);
+    if (first < out.len) {
+        send_bytes(s, link, to_coordinator, out.data + first, out.len - first);
+    }
+    mu_buf_fini(&out);
+}
+
+/* One end lets go: what it sent still arrives, then the other end sees the close. */
+void sim_link_close(struct sim *s, int32_t link, bool by_agent, bool is_silent)
+{
+    struct sim_link *l = &s->links[link];
+    bool *is_open = by_agent ? &l->is_agent_open : &l->is_coordinator_open;
+    if (!*is_open) {
+        return;
+    }
+    *is_open = false;
+    mu_buf_fini(&l->received[!by_agent]);
+    if (!is_silent) {
+        send_event(s, link, by_agent, &(struct sim_event){.kind = SIM_CLOSED});
+    }
+}
+
+/* ---- the coordinator ---- */
+
+void sim_coordinator_start(struct sim *s)
+{
+    uint64_t agent_id = s->config.host >= 0 ? s->agents[s->config.host].config.agent_id : 0;
+    struct member_config config = {.coordinator_id = ++s->coordinator_id,
+                                   .embedded_agent = agent_id};
+    s->member = member_new(mu_slice_of("job"), &config);
+    s->is_listening = true;
+    sim_check_coordinator_new(s);
+    sim_trace(s, "coordinator starts");
+}
+
+static void coordinator_down(struct sim *s, bool is_silent)
+{
+    s->is_listening = false;
+    for (uint32_t i = 0; i < s->link_count; i++) {
+        sim_link_close(s, (int32_t)i, false, is_silent);
+        s->links[i].node = -1;
+    }
+    member_free(s->member);
+    s->member = NULL;
+}
+
+void sim_coordinator_stop(struct sim *s, int signo, const char *why)
+{
+    if (s->member != NULL) {
+        member_stop(s->member, signo, why, s->now_ms);
+        sim_coordinator_carry_out(s);
+        coordinator_down(s, false);
+    }
+}
+
+void sim_coordinator_crash(struct sim *s, bool is_silent)
+{
+    if (s->member != NULL) {
+        sim_trace(s, "coordinator crashes");
+        coordinator_down(s, is_silent);
+    }
+}
+
+static int32_t find_link(const struct sim *s, uint32_t node)
+{
+    for (uint32_t i = s->link_count; i-- > 0;) {
+        if (s->links[i].is_coordinator_open && s->links[i].node == (int64_t)node) {
+            return (int32_t)i;
+        }
+    }
+    return -1;
+}
+
+void sim_coordinator_carry_out(struct sim *s)
+{
+    const struct member_effect *e;
+    while ((e = member_take(s->member)) != NULL) {
+        sim_check_effect(s, e);
+        int32_t link = find_link(s, e->node);
+        switch (e->kind) {
+        case MEMBER_SEND:
+            if (link >= 0) {
+                sim_link_send(s, link, false, &e->msg, false);
+            }
+            break;
+        case MEMBER_DROP:
+            if (link >= 0) {
+                sim_trace(s, "coordinator drops %s", agent_name(s, &s->links[link]));
+                sim_link_close(s, link, false, false);
+            }
+            break;
+        case MEMBER_NEW_ROUND:
+            sim_trace(s, "coordinator: round %u", e->round);
+            break;
+        case MEMBER_LOG:
+            sim_trace_log(s, "coordinator", e->level, e->text);
+            break;
+        case MEMBER_OVER:
+            sim_trace(s, "coordinator: over, exit status %d", e->exit_status);
+            s->is_listening = s->is_listening && s->config.host < 0;
+            break;
+        }
+    }
+}
+
+static void on_hello(struct sim *s, int32_t link, const struct ctl_hello *hello)
+{
+    struct mu_err err = MU_ERR_INIT;
+    bool has_ended = member_look(s->member).state == MEMBER_ENDED;
+    int64_t node = member_join(s->member, hello, "10.0.0.1", s->now_ms, &err);
+    if (node < 0) {
+        if (!has_ended && err.code != MU_E_CANCELED) {
+            sim_violate(s, "a node was turned away: %s", err.text);
+        }
+        struct ctl_msg msg = {
+            .type = CTL_REFUSED,
+            .refused = {.may_retry = err.code == MU_E_CANCELED, .text = mu_slice_of(err.text)}};
+        sim_link_send(s, link, false, &msg, false);
+        sim_link_close(s, link, false, false);
+    } else {
+        s->links[link].node = node;
+    }
+    sim_coordinator_carry_out(s);
+}
+
+static void coordinator_receives(struct sim *s, int32_t link)
+{
+    struct mu_err err = MU_ERR_INIT;
+    struct sim_link *l = &s->links[link];
+    if (!l->has_preface) {
+        int rc = ctl_preface_check(l->received[1].data, l->received[1].len, &err);
+        MU_REQUIRE(rc >= 0);
+        if (rc == 0) {
+            return;
+        }
+        l->has_preface = true;
+        mu_buf_consume(&l->received[1], CTL_PREFACE_LEN);
+    }
+    while (s->links[link].is_coordinator_open) {
+        struct mu_buf *in = &s->links[link].received[1];
+        struct ctl_msg msg;
+        size_t used = 0;
+        int rc = ctl_msg_decode(in->data, in->len, MU_CTL_MAX_FRAME, &msg, &used, &err);
+        if (rc < 0) {
+            sim_violate(s, "the coordinator cannot decode: %s", err.text);
+        }
+        if (rc <= 0) {
+            return;
+        }
+        if (s->links[link].node < 0) {
+            MU_REQUIRE(msg.type == CTL_HELLO);
+            on_hello(s, link, &msg.hello);
+        } else {
+            uint32_t node = (uint32_t)s->links[link].node;
+            if (member_message(s->member, node, &msg, s->now_ms, &err) != 0) {
+                sim_violate(s, "the coordinator rejects %s: %s", ctl_type_name(msg.type), err.text);
+            }
+            sim_coordinator_carry_out(s);
+        }
+        if (s->links[link].is_coordinator_open) {
+            mu_buf_consume(&s->links[link].received[1], used);
+        }
+    }
+}
+
+static void agent_receives(struct sim *s, int32_t link)
+{
+    uint32_t index = s->links[link].agent;
+    while (s->links[link].is_agent_open) {
+        struct mu_err err = MU_ERR_INIT;
+        struct mu_buf *in = &s->links[link].received[0];
+        struct ctl_msg msg;
+        size_t used = 0;
+        int rc = ctl_msg_decode(in->data, in->len, MU_CTL_MAX_FRAME, &msg, &used, &err);
+        if (rc < 0) {
+            sim_violate(s, "agent%u cannot decode: %s", index, err.text);
+        }
+        if (rc <= 0) {
+            return;
+        }
+        if (msg.type == CTL_END) {
+            sim_check_end_message(s, index, msg.end.exit_status);
+        }
+        s->agents[index].contact_ms = s->now_ms;
+        agent_message(s->agents[index].engine, &msg, s->now_ms);
+        sim_agent_carry_out(s, index);
+        if (s->links[link].is_agent_open) {
+            mu_buf_consume(&s->links[link].received[0], used);
+        }
+    }
+}
+
+/* ---- arriving ---- */
+
+static void closed(struct sim *s, int32_t link, bool at_coordinator)
+{
+    struct sim_link *l = &s->links[link];
+    if (at_coordinator && l->is_coordinator_open) {
+        l->is_coordinator_open = false;
+        if (l->node >= 0) {
+            member_lost(s->member, (uint32_t)l->node, "the connection was lost", s->now_ms);
+            sim_coordinator_carry_out(s);
+        }
+    } else if (!at_coordinator && l->is_agent_open) {
+        struct sim_agent *a = &s->agents[l->agent];
+        l->is_agent_open = false;
+        a->link = -1;
+        a->contact_ms = s->now_ms;
+        agent_disconnected(a->engine, "the connection was lost", s->now_ms);
+        sim_agent_carry_out(s, l->agent);
+    }
+}
+
+/* The way is cut, the process there stands still, or something sent before has not arrived yet. */
+static bool is_held_up(struct sim *s, struct sim_event *e)
+{
+    const struct sim_link *l = &s->links[e->link];
+    int64_t cut = sim_cut_until(s, l->agent);
+    int64_t paused =
+        e->is_to_coordinator ? sim_coordinator_paused_until(s) : s->paused_until_ms[l->agent];
+    int64_t until = cut > paused ? cut : paused;
+    bool is_next = e->order == 0 || e->order == l->arrived[e->is_to_coordinator] + 1;
+    if (until <= s->now_ms && is_next) {
+        return false;
+    }
+    struct sim_event again = *e;
+    again.at_ms = until > s->now_ms ? until : s->now_ms + 1;
+    sim_schedule(s, &again);
+    e->data = NULL;
+    return true;
+}
+
+/* Something arrives at one end. */
+void sim_link_event(struct sim *s, struct sim_event *e)
+{
+    if (is_held_up(s, e)) {
+        return;
+    }
+    struct sim_link *l = &s->links[e->link];
+    l->arrived[e->is_to_coordinator] += e->order != 0;
+    bool is_open = e->is_to_coordinator ? l->is_coordinator_open : l->is_agent_open;
+    bool is_sender_open = e->is_to_coordinator ? l->is_agent_open : l->is_coordinator_open;
+    if (!is_open) {
+        bool is_host_alive = e->is_to_coordinator || s->agents[l->agent].life != SIM_AGENT_CRASHED;
+        if (e->kind == SIM_BYTES && is_sender_open && is_host_alive) {
+            /* The kernel answers for a connection that is no more. */
+            send_event(s, e->link, !e->is_to_coordinator, &(struct sim_event){.kind = SIM_CLOSED});
+        }
+        return;
+    }
+    if (e->kind == SIM_CLOSED) {
+        closed(s, e->link, e->is_to_coordinator);
+        return;
+    }
+    mu_buf_append(&l->received[e->is_to_coordinator], e->data, e->len);
+    if (e->is_to_coordinator) {
+        coordinator_receives(s, e->link);
+    } else {
+        agent_receives(s, e->link);
+    }
+}
+
+void sim_link_dialed(struct sim *s, uint32_t agent)
+{
+    struct sim_agent *a = &s->agents[agent];
+    if (a->life != SIM_AGENT_UP || !a->is_dialing) {
+        return;
+    }
+    if (s->paused_until_ms[agent] > s->now_ms) {
+        struct sim_event e = {
+            .at_ms = s->paused_until_ms[agent], .kind = SIM_DIALED, .agent = agent};
+        sim_schedule(s, &e);
+        return;
+    }
+    a->is_dialing = false;
+    if (!s->is_listening || sim_cut_until(s, agent) > s->now_ms) {
+        agent_disconnected(a->engine, "connection refused", s->now_ms);
+        sim_agent_carry_out(s, agent);
+        return;
+    }
+    if (s->link_count == s->link_cap) {
+        s->link_cap = s->link_cap > 0 ? 2 * s->link_cap : 16;
+        s->links = mu_realloc(s->links, s->link_cap * sizeof(s->links[0]));
+    }
+    a->link = (int32_t)s->link_count++;
+    s->links[a->link] = (struct sim_link){
+        .agent = agent, .node = -1, .is_agent_open = true, .is_coordinator_open = true};
+    a->contact_ms = s->now_ms;
+    agent_connected(a->engine, s->now_ms);
+    sim_agent_carry_out(s, agent);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random jobs: any number of nodes, slots, restarts and spares, workers that fail in every way, and
+ * faults at any moment. Only the invariants say what is right.
+ */
+#include "tests/sim/sim.h"
+
+#include "muster/mem.h"
+
+enum { LIMIT_MS = 3600 * 1000 };
+
+static const struct outcome SUCCESS = {.kind = OUTCOME_EXITED, .code = 0};
+
+static struct outcome some_failure(struct sim_rand *r)
+{
+    static const int signals[] = {SIGKILL, SIGSEGV, SIGABRT, SIGTERM, SIGBUS};
+    if (sim_rand_chance(r, 50)) {
+        return (struct outcome){.kind = OUTCOME_EXITED, .code = (int)sim_rand_range(r, 1, 255)};
+    }
+    if (sim_rand_chance(r, 10)) {
+        return (struct outcome){.kind = OUTCOME_UNKNOWN};
+    }
+    return (struct outcome){.kind = OUTCOME_SIGNALED,
+                            .code = signals[sim_rand_range(r, 0, MU_COUNT(signals) - 1)]};
+}
+
+static struct sim_plan some_plan(struct sim *s, uint32_t agent, uint32_t slot)
+{
+    (void)agent;
+    (void)slot;
+    struct sim_rand *r = &s->rand;
+    struct sim_plan p = {.spawn_ms = sim_rand_range(r, 0, 5),
+                         .life_ms = sim_rand_range(r, 0, 6000),
+                         .outcome = SUCCESS,
+                         .term_ms = sim_rand_range(r, 0, 300),
+                         .term_outcome = {.kind = OUTCOME_SIGNALED}};
+    if (sim_rand_chance(r, 4)) {
+        p.outcome = some_failure(r);
+    }
+    if (sim_rand_chance(r, 10)) {
+        p.term_ms = -1;
+    }
+    if (sim_rand_chance(r, 10)) {
+        p.term_outcome = sim_rand_chance(r, 50) ? SUCCESS : some_failure(r);
+    }
+    p.is_stuck = sim_rand_chance(r, 1) && sim_rand_chance(r, 30);
+    p.life_ms = p.is_stuck ? sim_rand_range(r, 0, 40000) : p.life_ms;
+    p.leaves_process = sim_rand_chance(r, 2);
+    p.is_not_started = slot == 0 && sim_rand_chance(r, 1);
+    return p;
+}
+
+/* In units that matter: less than the node timeout, about it, and far more. */
+static int64_t some_while(struct sim *s, const struct agent_config *config)
+{
+    int64_t timeout = config->node_timeout_ms;
+    return sim_rand_range(&s->rand, 1,
+                          sim_rand_chance(&s->rand, 70) ? timeout * 3 / 2 : 5 * timeout);
+}
+
+static void add_fault(struct sim *s, const struct agent_config *config, uint32_t count)
+{
+    static const enum sim_action_kind kinds[] = {SIM_SIGNAL_AGENT,
+                                                 SIM_CRASH_AGENT,
+                                                 SIM_CRASH_AGENT,
+                                                 SIM_POWER_OFF,
+                                                 SIM_PAUSE,
+                                                 SIM_CUT,
+                                                 SIM_RESET,
+                                                 SIM_RESET,
+                                                 SIM_RESET,
+                                                 SIM_RESET_AT_AGENT,
+                                                 SIM_RESET_AT_COORDINATOR,
+                                                 SIM_END_WORKER,
+                                                 SIM_END_WORKER,
+                                                 SIM_END_WORKER,
+                                                 SIM_STOP_COORDINATOR,
+                                                 SIM_CRASH_COORDINATOR};
+    struct sim_rand *r = &s->rand;
+    int64_t at = s->now_ms + sim_rand_range(r, 0, sim_rand_chance(r, 50) ? 2000 : 15000);
+    struct sim_action a = {.kind = kinds[sim_rand_range(r, 0, MU_COUNT(kinds) - 1)],
+                           .agent = (int32_t)sim_rand_range(r, 0, count - 1)};
+    switch (a.kind) {
+    case SIM_SIGNAL_AGENT:
+        a.value = sim_rand_chance(r, 50) ? SIGTERM : SIGINT;
+        if (sim_rand_chance(r, 30)) {
+            sim_act_at(s, at + sim_rand_range(r, 0, 1000), &a);
+        }
+        break;
+    case SIM_STOP_COORDINATOR:
+        a.value = SIGTERM;
+        break;
+    case SIM_PAUSE:
+        a.agent = s->config.host < 0 && sim_rand_chance(r, 20) ? SIM_STANDALONE : a.agent;
+        a.value = some_while(s, config);
+        break;
+    case SIM_CRASH_COORDINATOR:
+        if (s->config.host >= 0) {
+            return;
+        }
+        a.value = some_while(s, config);
+        break;
+    case SIM_END_WORKER:
+        a.value = sim_rand_range(r, 0, SIM_MAX_SLOTS - 1);
+        a.outcome = some_failure(r);
+        break;
+    case SIM_CUT:
+        a.value = some_while(s, config);
+        break;
+    case SIM_START_AGENT:
+    case SIM_CRASH_AGENT:
+    case SIM_POWER_OFF:
+    case SIM_RESET:
+    case SIM_RESET_AT_AGENT:
+    case SIM_RESET_AT_COORDINATOR:
+        break;
+    }
+    sim_act_at(s, at, &a);
+}
+
+static struct agent_config some_config(struct sim_rand *r, uint32_t nodes)
+{
+    bool is_elastic = sim_rand_chance(r, 40);
+    return (struct agent_config){
+        .run_id = "job",
+        .role = "default",
+        .coordinator = "10.0.0.1:29500",
+        .node_rank = -1,
+        .sched_rank = -1,
+        .min_nodes = is_elastic ? (uint32_t)sim_rand_range(r, 1, nodes) : nodes,
+        .max_nodes = nodes,
+        .max_restarts = sim_rand_chance(r, 50) ? 0 : (uint32_t)sim_rand_range(r, 1, 3),
+        .join_timeout_ms = sim_rand_range(r, 1000, 20000),
+        .last_call_ms = sim_rand_range(r, 0, 3000),
+        .node_timeout_ms = sim_rand_range(r, 500, 3000),
+        .grace_ms = sim_rand_chance(r, 10) ? 0 : sim_rand_range(r, 100, 2000),
+    };
+}
+
+/* The nodes of the job, spares that come early or late, and replacements. */
+static uint32_t add_agents(struct sim *s, struct agent_config *config, uint32_t nodes)
+{
+    struct sim_rand *r = &s->rand;
+    uint32_t extra = sim_rand_chance(r, 50) ? (uint32_t)sim_rand_range(r, 0, 4) : 0;
+    bool has_ranks = sim_rand_chance(r, 20);
+    bool has_sched = sim_rand_chance(r, 30);
+    for (uint32_t i = 0; i < nodes + extra; i++) {
+        config->slots = (uint32_t)sim_rand_range(r, 1, SIM_MAX_SLOTS);
+        config->role = sim_rand_chance(r, 20) ? "other" : "default";
+        config->node_rank = has_ranks && i < nodes ? (int32_t)(nodes - 1 - i) : -1;
+        config->sched_rank = has_sched ? (int32_t)(i ^ 1U) : -1;
+        uint32_t index = sim_add_agent(s, config);
+        int64_t at = s->now_ms + sim_rand_range(r, 0, i < nodes ? 500 : 8000);
+        if (sim_coordinator_is_of(s, index)) {
+            at = s->now_ms;
+        }
+        sim_act_at(s, at, &(struct sim_action){.kind = SIM_START_AGENT, .agent = (int32_t)index});
+    }
+    return nodes + extra;
+}
+
+static struct sim *make(uint64_t seed)
+{
+    struct sim_rand r = {.state = seed};
+    struct sim_config sc = {.seed = sim_rand_next(&r),
+                            .host = sim_rand_chance(&r, 60) ? 0 : SIM_STANDALONE,
+                            .latency_min_ms = 0,
+                            .latency_max_ms = sim_rand_range(&r, 0, 40),
+                            .splits_bytes = sim_rand_chance(&r, 30),
+                            .plan = some_plan};
+    struct sim *s = sim_new(&sc);
+    uint32_t nodes = (uint32_t)sim_rand_range(&r, 1, sim_rand_chance(&r, 70) ? 4 : 16);
+    struct agent_config config = some_config(&r, nodes);
+    uint32_t count = add_agents(s, &config, nodes);
+    int64_t faults = sim_rand_chance(&r, 15) ? 0 : sim_rand_range(&r, 1, 5);
+    for (int64_t i = 0; i < faults; i++) {
+        add_fault(s, &config, count);
+    }
+    return s;
+}
+
+bool sim_random_run(uint64_t seed, bool is_tracing)
+{
+    struct sim *s = make(seed);
+    s->is_tracing = is_tracing;
+    if (s->config.host < 0) {
+        sim_coordinator_start(s);
+    }
+    sim_run(s, LIMIT_MS);
+    bool is_good = s->violation[0] == '\0';
+    if (is_tracing) {
+        fwrite(s->trace.data, 1, s->trace.len, stdout);
+    }
+    if (!is_good) {
+        printf("seed %llu: at %lld ms: %s\n", (unsigned long long)seed, (long long)s->now_ms,
+               s->violation);
+    }
+    sim_free(s);
+    return is_good;
+}
