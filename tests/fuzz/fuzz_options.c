@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Any command line, any environment. The first byte chooses the command; then lines, of which those
+ * up to the first empty one are words, the rest "NAME=value".
+ */
+#include "launcher/options.h"
+
+#include "launcher/options_check.h"
+#include "launcher/options_parse.h"
+#include "launcher/worker_env.h"
+#include "muster/mem.h"
+
+#include <string.h>
+
+enum { MAX_LINES = 64 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_values(const struct options *opts)
+{
+    for (enum options_id id = 0; id < OPTION_COUNT; id++) {
+        const struct options_row *row = &options_table()[id];
+        const void *field = (const char *)opts + row->offset;
+        if (row->type == OPTIONS_INT && opts->origin[id] != OPTIONS_FROM_DEFAULT) {
+            MU_REQUIRE(*(const int64_t *)field >= row->min && *(const int64_t *)field <= row->max);
+        }
+        if (row->type == OPTIONS_STRING && *(const char *const *)field != NULL && row->max > 0) {
+            MU_REQUIRE(strlen(*(const char *const *)field) <= (size_t)row->max);
+        }
+    }
+}
+
+static void build_workers(const struct options *opts, char *const *envp)
+{
+    const struct assignment one = {.node_count = 1, .world_size = 1};
+    const struct worker_env_spec spec = {
+        .opts = opts,
+        .assignment = &one,
+        .master_addr = "127.0.0.1",
+        .master_port = 1,
+        .parent_env = envp,
+        .program = "/bin/true",
+    };
+    worker_env_free(worker_env_new(&spec));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const enum options_command commands[] = {OPTIONS_RUN, OPTIONS_SERVE, OPTIONS_STATUS};
+    if (size == 0) {
+        return 0;
+    }
+    enum options_command command = commands[data[0] % MU_COUNT(commands)];
+    mu_autofree char *text = mu_alloc(size);
+    memcpy(text, data + 1, size - 1);
+
+    static char name[] = "command";
+    char *argv[MAX_LINES + 2] = {name};
+    char *envp[MAX_LINES + 1] = {NULL};
+    int argc = 1;
+    int envc = 0;
+    bool is_environment = false;
+    for (char *p = text; *p != '\0';) {
+        char *line = p;
+        p += strcspn(p, "\n");
+        if (*p != '\0') {
+            *p++ = '\0';
+        }
+        if (!is_environment && line[0] == '\0') {
+            is_environment = true;
+        } else if (is_environment && envc < MAX_LINES) {
+            envp[envc++] = line;
+        } else if (!is_environment && argc <= MAX_LINES) {
+            argv[argc++] = line;
+        }
+    }
+
+    struct options opts;
+    struct mu_err err = MU_ERR_INIT;
+    int rc = options_parse(&opts, command, argc, argv, envp, &err);
+    if (rc == 0 && !opts.help) {
+        check_values(&opts);
+        rc = options_check(&opts, &err);
+        if (rc == 0 && command == OPTIONS_RUN) {
+            build_workers(&opts, envp);
+        }
+    }
+    MU_REQUIRE((rc == 0) == (err.code == MU_E_NONE));
+    MU_REQUIRE(rc == 0 || (err.code == MU_E_USAGE && err.text[0] != '\0'));
+    return 0;
+}
