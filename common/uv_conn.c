@@ -15,9 +15,7 @@ struct uv_conn {
     void *arg;
     uv_conn_connected_fn connected;
     void *connected_arg;
-    uv_connect_t connect;
-    struct mu_err failure; /* found inside a call of ours, told from the loop */
-    uv_idle_t *teller;     /* owned; tells `failure` in the next turn */
+    struct teller *teller; /* owned; has a failure to tell in the next turn */
     bool is_reading;
     bool is_finishing;
     bool is_closing;
@@ -27,10 +25,23 @@ struct uv_conn {
     char local[INET6_ADDRSTRLEN];
 };
 
+/* A failure that was found inside a call of ours, and is told from the loop. */
+struct teller {
+    uv_idle_t idle;
+    struct uv_conn *conn;
+    struct mu_err failure;
+};
+
+/* Bytes on their way: a copy, or (`sent` is set) somebody's, who is told when they may go. */
 struct write_request {
     uv_write_t req;
+    struct uv_conn *conn;
+    uv_conn_sent_fn sent;
+    void *sent_arg;
     char bytes[];
 };
+
+enum { TRIED_AT_ONCE = 64 }; /* buffers of a write that is tried */
 
 /* All connections read into one buffer: there is one thread, and handlers copy what they keep. */
 static char read_buffer[64 * 1024];
@@ -47,17 +58,24 @@ static void on_tcp_closed(uv_handle_t *handle)
     on_handle_closed(handle->data);
 }
 
-static void on_helper_closed(uv_handle_t *handle)
+static void on_linger_closed(uv_handle_t *handle)
 {
     struct uv_conn *c = handle->data;
     free(handle);
     on_handle_closed(c);
 }
 
+static void on_teller_closed(uv_handle_t *handle)
+{
+    struct teller *t = handle->data;
+    on_handle_closed(t->conn);
+    free(t);
+}
+
 static void stop_teller(struct uv_conn *c)
 {
     if (c->teller != NULL) {
-        uv_close((uv_handle_t *)c->teller, on_helper_closed);
+        uv_close((uv_handle_t *)&c->teller->idle, on_teller_closed);
         c->teller = NULL;
     }
 }
@@ -68,7 +86,7 @@ void uv_conn_close(struct uv_conn *c)
     c->is_closing = true;
     stop_teller(c);
     if (c->linger != NULL) {
-        uv_close((uv_handle_t *)c->linger, on_helper_closed);
+        uv_close((uv_handle_t *)c->linger, on_linger_closed);
         c->linger = NULL;
     }
     uv_close((uv_handle_t *)&c->tcp, on_tcp_closed);
@@ -96,9 +114,11 @@ static void tell_closed(struct uv_conn *c, const struct mu_err *why)
 
 static void on_tell(uv_idle_t *idle)
 {
-    struct uv_conn *c = idle->data;
+    struct teller *t = idle->data;
+    struct uv_conn *c = t->conn;
+    struct mu_err why = t->failure;
     stop_teller(c);
-    tell_closed(c, &c->failure);
+    tell_closed(c, &why);
 }
 
 /* The same, found inside a call of ours: told in the next turn of the loop. */
@@ -107,12 +127,14 @@ static void fail_later(struct uv_conn *c, enum mu_err_code code, int sys, const 
     if (c->is_dead || c->is_closing || c->teller != NULL) {
         return;
     }
-    mu_err_set(&c->failure, code, sys, "%s", what);
-    c->teller = mu_alloc(sizeof(*c->teller));
-    uv_idle_init(c->tcp.loop, c->teller);
-    c->teller->data = c;
+    struct teller *t = mu_alloc(sizeof(*t));
+    t->conn = c;
+    mu_err_set(&t->failure, code, sys, "%s", what);
+    uv_idle_init(c->tcp.loop, &t->idle);
+    t->idle.data = t;
+    c->teller = t;
     c->open_handles++;
-    uv_idle_start(c->teller, on_tell);
+    uv_idle_start(&t->idle, on_tell);
 }
 
 static struct uv_conn *conn_new(uv_loop_t *loop, struct mu_err *err)
@@ -164,6 +186,7 @@ struct uv_conn *uv_conn_accept(uv_stream_t *listener, struct mu_err *err)
 static void on_connected(uv_connect_t *req, int status)
 {
     struct uv_conn *c = req->data;
+    free(req);
     if (c->is_closing) {
         return;
     }
@@ -185,9 +208,11 @@ struct uv_conn *uv_conn_connect(uv_loop_t *loop, const struct sockaddr *addr,
     }
     c->connected = connected;
     c->connected_arg = arg;
-    c->connect.data = c;
-    int rc = uv_tcp_connect(&c->connect, &c->tcp, addr, on_connected);
+    uv_connect_t *req = mu_alloc(sizeof(*req));
+    req->data = c;
+    int rc = uv_tcp_connect(req, &c->tcp, addr, on_connected);
     if (rc != 0) {
+        free(req);
         mu_err_set(err, MU_E_CONNECT, -rc, "connect");
         uv_conn_close(c);
         return NULL;
@@ -215,64 +240,121 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
 }
 
+static void start_reading(struct uv_conn *c)
+{
+    if (c->is_reading || c->is_closing) {
+        return;
+    }
+    c->is_reading = true;
+    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    if (rc != 0) {
+        fail_later(c, MU_E_LOST, -rc, "read");
+    }
+}
+
 void uv_conn_set_handlers(struct uv_conn *c, const struct uv_conn_handlers *handlers, void *arg)
 {
     c->handlers = handlers;
     c->arg = arg;
-    if (!c->is_reading) {
-        c->is_reading = true;
-        int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-        if (rc != 0) {
-            fail_later(c, MU_E_LOST, -rc, "read");
-        }
+    start_reading(c);
+}
+
+void uv_conn_pause(struct uv_conn *c)
+{
+    if (c->is_reading && !c->is_closing) {
+        c->is_reading = false;
+        uv_read_stop((uv_stream_t *)&c->tcp);
+    }
+}
+
+void uv_conn_resume(struct uv_conn *c)
+{
+    if (!c->is_dead) {
+        start_reading(c);
     }
 }
 
 static void on_written(uv_write_t *req, int status)
 {
-    struct uv_conn *c = req->data;
-    free(mu_container_of(req, struct write_request, req));
+    struct write_request *w = mu_container_of(req, struct write_request, req);
+    struct uv_conn *c = w->conn;
     if (status != 0 && status != UV_ECANCELED) {
         struct mu_err why = MU_ERR_INIT;
         mu_err_set(&why, MU_E_LOST, 0, "%s", uv_strerror(status));
         tell_closed(c, &why);
     }
+    if (w->sent != NULL) {
+        w->sent(w->sent_arg);
+    }
+    free(w);
 }
 
-void uv_conn_send(struct uv_conn *c, const void *data, size_t len)
+/* Hand the buffers to the kernel as it takes them; false if that cannot be. Takes `w`. */
+static bool start_write(struct uv_conn *c, struct write_request *w, const uv_buf_t *bufs,
+                        size_t count)
 {
-    if (c->is_dead || c->is_closing || len == 0) {
-        return;
-    }
-    const char *rest = data;
-    uv_stream_t *stream = (uv_stream_t *)&c->tcp;
-    if (stream->write_queue_size == 0) {
-        uv_buf_t buf = uv_buf_init((char *)(uintptr_t)rest, (unsigned)len);
-        int n = uv_try_write(stream, &buf, 1);
-        if (n < 0 && n != UV_EAGAIN) {
-            fail_later(c, MU_E_LOST, -n, "write");
-            return;
-        }
-        size_t done = n > 0 ? (size_t)n : 0;
-        rest += done;
-        len -= done;
-    }
-    if (len == 0) {
-        return;
-    }
-    if (stream->write_queue_size + len > MU_CONN_WRITE_HIGH) {
-        fail_later(c, MU_E_LIMIT, 0, "the peer does not read what it is sent");
-        return;
-    }
-    struct write_request *w = mu_alloc(sizeof(*w) + len);
-    memcpy(w->bytes, rest, len);
-    w->req.data = c;
-    uv_buf_t buf = uv_buf_init(w->bytes, (unsigned)len);
-    int rc = uv_write(&w->req, stream, &buf, 1, on_written);
+    w->conn = c;
+    int rc = uv_write(&w->req, (uv_stream_t *)&c->tcp, bufs, (unsigned)count, on_written);
     if (rc != 0) {
         free(w);
         fail_later(c, MU_E_LOST, -rc, "write");
     }
+    return rc == 0;
+}
+
+size_t uv_conn_try_send(struct uv_conn *c, const struct mu_slice *slices, size_t count)
+{
+    uv_stream_t *stream = (uv_stream_t *)&c->tcp;
+    if (c->is_dead || c->is_closing || stream->write_queue_size > 0) {
+        return 0;
+    }
+    uv_buf_t bufs[TRIED_AT_ONCE];
+    count = count < TRIED_AT_ONCE ? count : TRIED_AT_ONCE;
+    for (size_t i = 0; i < count; i++) {
+        bufs[i] = uv_buf_init((char *)(uintptr_t)slices[i].ptr, (unsigned)slices[i].len);
+    }
+    int n = uv_try_write(stream, bufs, (unsigned)count);
+    if (n < 0 && n != UV_EAGAIN) {
+        fail_later(c, MU_E_LOST, -n, "write");
+    }
+    return n > 0 ? (size_t)n : 0;
+}
+
+bool uv_conn_send_kept(struct uv_conn *c, const struct mu_slice *slices, size_t count,
+                       uv_conn_sent_fn sent, void *arg)
+{
+    if (c->is_dead || c->is_closing) {
+        return false;
+    }
+    uv_buf_t *bufs = mu_calloc(count, sizeof(*bufs));
+    for (size_t i = 0; i < count; i++) {
+        bufs[i] = uv_buf_init((char *)(uintptr_t)slices[i].ptr, (unsigned)slices[i].len);
+    }
+    struct write_request *w = mu_alloc(sizeof(*w));
+    w->sent = sent;
+    w->sent_arg = arg;
+    bool is_started = start_write(c, w, bufs, count);
+    free(bufs); /* libuv has a copy of the list */
+    return is_started;
+}
+
+void uv_conn_send(struct uv_conn *c, const void *data, size_t len)
+{
+    struct mu_slice rest = {.ptr = data, .len = len};
+    size_t done = len > 0 ? uv_conn_try_send(c, &rest, 1) : 0;
+    rest.ptr += done;
+    rest.len -= done;
+    if (c->is_dead || c->is_closing || c->teller != NULL || rest.len == 0) {
+        return;
+    }
+    if (uv_conn_unsent(c) + rest.len > MU_CONN_WRITE_HIGH) {
+        fail_later(c, MU_E_LIMIT, 0, "the peer does not read what it is sent");
+        return;
+    }
+    struct write_request *w = mu_alloc(sizeof(*w) + rest.len);
+    memcpy(w->bytes, rest.ptr, rest.len);
+    uv_buf_t buf = uv_buf_init(w->bytes, (unsigned)rest.len);
+    start_write(c, w, &buf, 1);
 }
 
 size_t uv_conn_unsent(const struct uv_conn *c)
@@ -338,10 +420,7 @@ void uv_conn_finish(struct uv_conn *c, int64_t linger_ms)
         uv_conn_close(c);
         return;
     }
-    if (!c->is_reading) {
-        c->is_reading = true;
-        uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-    }
+    start_reading(c);
     c->linger = mu_alloc(sizeof(*c->linger));
     uv_timer_init(c->tcp.loop, c->linger);
     c->linger->data = c;

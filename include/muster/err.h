@@ -43,6 +43,14 @@ struct mu_err {
         0           \
     }
 
+/* The same for a variable that is needed often: costs nothing like the size of the text. */
+static inline void mu_err_clear(struct mu_err *err)
+{
+    err->code = MU_E_NONE;
+    err->sys = 0;
+    err->text[0] = '\0';
+}
+
 /*
  * Fill in `err` (which may be NULL) and return -1, so that failing is one line:
  *     return mu_err_set(err, MU_E_SYSTEM, errno, "open %s", path);

@@ -7,13 +7,14 @@
  * uv_conn_finish() is called; it frees itself after its last close callback. When `closed` is
  * called the owner must still call uv_conn_close() (usually right there).
  *
- * Policy: more than MU_CONN_WRITE_HIGH unsent bytes ends the connection (MU_E_LIMIT): a peer that
- * does not read may not hold our memory.
+ * Policy: uv_conn_send() ends a connection (MU_E_LIMIT) with more than MU_CONN_WRITE_HIGH unsent
+ * bytes: a peer that does not read may not hold our memory.
  *
  * Threading: the loop thread only. Handlers never run inside a call of this interface.
  */
 #pragma once
 
+#include "muster/buf.h"
 #include "muster/err.h"
 
 #include <stdbool.h>
@@ -48,7 +49,29 @@ void uv_conn_set_handlers(struct uv_conn *c, const struct uv_conn_handlers *hand
 /* Copies what cannot be written at once. Failures are told through `closed`. */
 void uv_conn_send(struct uv_conn *c, const void *data, size_t len);
 
-/* Bytes accepted by uv_conn_send() that the kernel has not taken yet. */
+/*
+ * Give the kernel what it takes right now; the bytes are not copied. Returns how many it took: none
+ * if earlier ones wait, or if the connection failed, which `closed` will tell.
+ */
+size_t uv_conn_try_send(struct uv_conn *c, const struct mu_slice *slices, size_t count);
+
+/*
+ * Send without copying: the bytes must stay as they are until `sent` is called, once, from the
+ * loop, whether they were sent or the connection ended. False if the connection has ended already:
+ * then it is not called. No limit is applied: that is the owner's business.
+ */
+typedef void (*uv_conn_sent_fn)(void *arg);
+bool uv_conn_send_kept(struct uv_conn *c, const struct mu_slice *slices, size_t count,
+                       uv_conn_sent_fn sent, void *arg);
+
+/*
+ * Stop reading, for a peer that asks for more than it takes; and go on. While paused only a failing
+ * write tells that the peer is gone.
+ */
+void uv_conn_pause(struct uv_conn *c);
+void uv_conn_resume(struct uv_conn *c);
+
+/* Bytes accepted for sending that the kernel has not taken yet. */
 size_t uv_conn_unsent(const struct uv_conn *c);
 
 /*
