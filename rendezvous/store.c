@@ -27,6 +27,8 @@ struct store_stats store_get_stats(const struct store *s)
     return (struct store_stats){
         .keys = s->table.keys,
         .bytes = s->table.bytes + s->wait_bytes,
+        .unread = s->table.unread->bytes,
+        .partial = s->partial_bytes,
         .waiting = s->waiting,
         .clients = s->clients,
         .queries = s->queries,
@@ -130,7 +132,7 @@ void store_client_fini(struct store_client *c)
     if (c->store != NULL) {
         detach(c->store, c);
     }
-    mu_buf_fini(&c->out);
+    store_out_fini(&c->out);
     mu_buf_fini(&c->partial);
 }
 
@@ -150,29 +152,30 @@ void store_free(struct store *s)
 
 void store_reply_u8(struct store_client *c, uint8_t v)
 {
-    mu_buf_append_u8(&c->out, v);
+    mu_buf_append_u8(&c->out.bytes, v);
     mark_ready(c);
 }
 
 void store_reply_u32(struct store_client *c, uint32_t v)
 {
-    mu_buf_append_u32(&c->out, v);
+    mu_buf_append_u32(&c->out.bytes, v);
     mark_ready(c);
 }
 
 void store_reply_i64(struct store_client *c, int64_t v)
 {
-    mu_buf_append_u64(&c->out, (uint64_t)v);
+    mu_buf_append_u64(&c->out.bytes, (uint64_t)v);
     mark_ready(c);
 }
 
 int store_reply_room(const struct store_client *c, size_t size, struct mu_err *err)
 {
-    if (c->out.len + size <= MU_STORE_MAX_REPLY) {
+    size_t own = store_out_own(&c->out) + size;
+    if (own <= MU_STORE_MAX_REPLY) {
         return 0;
     }
     return mu_err_set(err, MU_E_LIMIT, 0, "replies of %zu bytes that are not read, the limit is %d",
-                      c->out.len + size, MU_STORE_MAX_REPLY);
+                      own, MU_STORE_MAX_REPLY);
 }
 
 int store_reply_str(struct store_client *c, struct mu_slice s, struct mu_err *err)
@@ -180,14 +183,24 @@ int store_reply_str(struct store_client *c, struct mu_slice s, struct mu_err *er
     if (store_reply_room(c, sizeof(uint64_t) + s.len, err) != 0) {
         return -1;
     }
-    c10d_put_str(&c->out, s);
+    c10d_put_str(&c->out.bytes, s);
+    mark_ready(c);
+    return 0;
+}
+
+int store_reply_value(struct store_client *c, struct store_value *v, struct mu_err *err)
+{
+    if (store_reply_room(c, sizeof(uint64_t) + STORE_SHARE_FROM, err) != 0) {
+        return -1;
+    }
+    store_out_put_value(&c->out, v);
     mark_ready(c);
     return 0;
 }
 
 int store_charge(const struct store *s, size_t size, struct mu_err *err)
 {
-    uint64_t held = s->table.bytes + s->wait_bytes;
+    uint64_t held = s->table.bytes + s->wait_bytes + s->table.unread->bytes;
     if (s->max_bytes == 0 || held + size <= s->max_bytes) {
         return 0;
     }

@@ -15,6 +15,7 @@
 #include "muster/buf.h"
 #include "muster/err.h"
 #include "rendezvous/c10d_wire.h"
+#include "rendezvous/store_out.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,8 +25,7 @@ struct store_wait; /* one (client, key) registration, private to store.c */
 
 /* A connection as the store sees it; embedded in the server's own struct, which must not move. */
 struct store_client {
-    struct mu_buf out;        /* owned; replies to be written, consumed by the server, which should
-                                 release the memory (mu_buf_fini) of a large one when written */
+    struct store_out out;     /* owned; replies to be written, consumed by the server */
     struct mu_buf partial;    /* owned; the beginning of a request whose end is not here yet */
     struct c10d_scan scan;    /* how far `partial` has been decoded */
     struct store *store;      /* borrowed; NULL once detached */
@@ -45,14 +45,16 @@ struct store_client {
 struct store_stats {
     uint64_t keys;    /* keys present, queues not counted */
     uint64_t bytes;   /* held for keys, values, queued items and registrations, records included */
+    uint64_t unread;  /* of values that are not stored any more, but not sent to all who asked */
+    uint64_t partial; /* of requests whose end is not here yet */
     uint64_t waiting; /* clients with a pending WAIT or BARRIER */
     uint64_t clients; /* attached clients */
     uint64_t queries; /* executed since the store was made */
 };
 
 /*
- * An empty store; `max_bytes` bounds store_stats.bytes, and by itself what all clients have sent of
- * unfinished requests (0: no bound). Owned by the caller.
+ * An empty store; `max_bytes` bounds the sum of store_stats.bytes and .unread, and by itself what
+ * all clients have sent of unfinished requests (0: no bound). Owned by the caller.
  */
 struct store *store_new(uint64_t max_bytes);
 

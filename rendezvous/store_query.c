@@ -36,7 +36,8 @@ static struct store_entry *need_entry(struct store *s, struct mu_slice key, enum
     if (e == NULL) {
         size += sizeof(*e) + key.len;
     } else if (room == IN_PLACE) {
-        size -= size < e->value_len ? size : e->value_len;
+        size_t old = store_entry_value(e).len;
+        size -= size < old ? size : old;
     }
     if (store_charge(s, size, err) != 0) {
         return NULL;
@@ -44,15 +45,16 @@ static struct store_entry *need_entry(struct store *s, struct mu_slice key, enum
     return e != NULL ? e : store_table_add(&s->table, key, hash);
 }
 
-static int set(struct store *s, struct mu_slice key, struct mu_slice value, struct mu_err *err)
+/* NULL at the limit. */
+static struct store_entry *set(struct store *s, struct mu_slice key, struct mu_slice value,
+                               struct mu_err *err)
 {
     struct store_entry *e = need_entry(s, key, IN_PLACE, value.len, err);
-    if (e == NULL) {
-        return -1;
+    if (e != NULL) {
+        store_entry_set(&s->table, e, value);
+        store_wait_wake_all(e);
     }
-    store_entry_set(&s->table, e, value);
-    store_wait_wake_all(e);
-    return 0;
+    return e;
 }
 
 /* Adds to the counter at `key`, wakes nobody. The sum wraps as PyTorch's does. */
@@ -109,26 +111,27 @@ static int do_ping(struct store_client *c, struct c10d_request *req, struct mu_e
 
 static int do_set(struct store_client *c, struct c10d_request *req, struct mu_err *err)
 {
-    return set(c->store, req->key, req->value, err);
+    return set(c->store, req->key, req->value, err) != NULL ? 0 : -1;
 }
 
 static int do_compare_set(struct store_client *c, struct c10d_request *req, struct mu_err *err)
 {
     const struct store_entry *e = find(c->store, req->key);
     bool is_there = e != NULL && e->has_value;
-    if (is_there ? !mu_slice_eq(store_entry_value(e), req->value) : req->value.len > 0) {
-        return store_reply_str(c, is_there ? store_entry_value(e) : req->value, err);
+    if (!is_there && req->value.len > 0) {
+        return store_reply_str(c, req->value, err);
     }
-    if (set(c->store, req->key, req->second, err) != 0) {
-        return -1;
+    if (is_there && !mu_slice_eq(store_entry_value(e), req->value)) {
+        return store_reply_value(c, e->value, err);
     }
-    return store_reply_str(c, req->second, err);
+    e = set(c->store, req->key, req->second, err);
+    return e != NULL ? store_reply_value(c, e->value, err) : -1;
 }
 
 static int do_get(struct store_client *c, struct c10d_request *req, struct mu_err *err)
 {
     const struct store_entry *e = find(c->store, req->key);
-    return store_reply_str(c, e != NULL ? store_entry_value(e) : (struct mu_slice){0}, err);
+    return store_reply_value(c, e != NULL ? e->value : NULL, err);
 }
 
 static int do_add(struct store_client *c, struct c10d_request *req, struct mu_err *err)
@@ -236,7 +239,7 @@ static int do_append(struct store_client *c, struct c10d_request *req, struct mu
 {
     struct store *s = c->store;
     const struct store_entry *old = find(s, req->key);
-    size_t len = (old != NULL ? old->value_len : 0) + req->value.len;
+    size_t len = (old != NULL ? store_entry_value(old).len : 0) + req->value.len;
     if (len > MU_STORE_MAX_REPLY - sizeof(uint64_t)) {
         return mu_err_set(err, MU_E_LIMIT, 0,
                           "APPEND to a value of %zu bytes, which then cannot "
@@ -256,7 +259,7 @@ static int do_multi_get(struct store_client *c, struct c10d_request *req, struct
 {
     while (req->list.len > 0) {
         const struct store_entry *e = find(c->store, c10d_take_str(&req->list));
-        if (store_reply_str(c, e != NULL ? store_entry_value(e) : (struct mu_slice){0}, err) != 0) {
+        if (store_reply_value(c, e != NULL ? e->value : NULL, err) != 0) {
             return -1;
         }
     }
@@ -267,7 +270,7 @@ static int do_multi_set(struct store_client *c, struct c10d_request *req, struct
 {
     while (req->list.len > 0) {
         struct mu_slice key = c10d_take_str(&req->list);
-        if (set(c->store, key, c10d_take_str(&req->list), err) != 0) {
+        if (set(c->store, key, c10d_take_str(&req->list), err) == NULL) {
             return -1;
         }
     }
@@ -277,8 +280,7 @@ static int do_multi_set(struct store_client *c, struct c10d_request *req, struct
 static int do_queue_push(struct store_client *c, struct c10d_request *req, struct mu_err *err)
 {
     struct store *s = c->store;
-    struct store_entry *e =
-        need_entry(s, req->key, BESIDE, sizeof(struct store_item) + req->value.len, err);
+    struct store_entry *e = need_entry(s, req->key, BESIDE, STORE_ITEM_SIZE + req->value.len, err);
     if (e == NULL) {
         return -1;
     }
@@ -295,13 +297,15 @@ static int do_queue_pop(struct store_client *c, struct c10d_request *req, struct
         store_reply_i64(c, 0);
         return 0;
     }
-    if (store_reply_room(c, 2 * sizeof(uint64_t) + e->first_item->len, err) != 0) {
+    if (store_reply_room(c, sizeof(uint64_t) + STORE_SHARE_FROM, err) != 0) {
         return -1; /* and the item stays */
     }
     store_reply_i64(c, (int64_t)e->items);
-    mu_autofree struct store_item *item = store_entry_pop(&s->table, e);
+    struct store_value *value = store_entry_pop(&s->table, e);
     store_table_drop_unused(&s->table, e);
-    return store_reply_str(c, (struct mu_slice){.ptr = item->data, .len = item->len}, err);
+    store_out_put_value(&c->out, value);
+    store_value_take_out(value, s->table.unread);
+    return 0;
 }
 
 static int do_queue_len(struct store_client *c, struct c10d_request *req, struct mu_err *err)

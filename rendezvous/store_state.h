@@ -31,6 +31,9 @@ void store_reply_i64(struct store_client *c, int64_t v);
 /* The same for u64 length and bytes; MU_E_LIMIT if the client would have too much unread. */
 int store_reply_str(struct store_client *c, struct mu_slice s, struct mu_err *err);
 
+/* The same for a stored value, which a large one is referred to, not copied; NULL is empty. */
+int store_reply_value(struct store_client *c, struct store_value *v, struct mu_err *err);
+
 /* Is there room for `size` bytes of reply? A few bytes of request can ask for megabytes. */
 int store_reply_room(const struct store_client *c, size_t size, struct mu_err *err);
 

@@ -19,16 +19,18 @@ void store_table_init(struct store_table *t)
 {
     *t = (struct store_table){.mask = FIRST_BUCKETS - 1};
     t->buckets = mu_calloc(FIRST_BUCKETS, sizeof(struct store_entry *));
+    t->unread = store_unread_new();
     /* Peers choose the keys: with a known seed they could choose them all into one bucket. */
     if (getrandom(&t->seed, sizeof(t->seed), GRND_NONBLOCK) != (ssize_t)sizeof(t->seed)) {
         t->seed = (uintptr_t)t->buckets;
     }
 }
 
-static void free_items(struct store_item *item)
+static void free_items(struct store_table *t, struct store_item *item)
 {
     while (item != NULL) {
         struct store_item *next = item->next;
+        store_value_take_out(item->value, t->unread);
         free(item);
         item = next;
     }
@@ -40,13 +42,14 @@ void store_table_fini(struct store_table *t)
         struct store_entry *e = t->buckets[i];
         while (e != NULL) {
             struct store_entry *next = e->next;
-            free_items(e->first_item);
-            free(e->value);
+            free_items(t, e->first_item);
+            store_value_take_out(e->value, t->unread);
             free(e);
             e = next;
         }
     }
     free(t->buckets);
+    store_unread_close(t->unread);
     *t = (struct store_table){0};
 }
 
@@ -95,7 +98,7 @@ struct mu_slice store_entry_key(const struct store_entry *e)
 
 struct mu_slice store_entry_value(const struct store_entry *e)
 {
-    return (struct mu_slice){.ptr = e->value, .len = e->value_len};
+    return store_value_bytes(e->value);
 }
 
 struct store_entry *store_table_find(const struct store_table *t, struct mu_slice key,
@@ -158,7 +161,6 @@ void store_table_drop_unused(struct store_table *t, struct store_entry *e)
     *link = e->next;
     t->entries--;
     t->bytes -= sizeof(*e) + e->key_len;
-    free(e->value);
     free(e);
 }
 
@@ -170,34 +172,44 @@ static void mark_present(struct store_table *t, struct store_entry *e)
     }
 }
 
+static size_t value_len(const struct store_entry *e)
+{
+    return e->value != NULL ? e->value->len : 0;
+}
+
+/* Replies may still point to the old value: then it is left as it is, for them. */
+static void replace(struct store_table *t, struct store_entry *e, struct store_value *fresh)
+{
+    store_value_take_out(e->value, t->unread);
+    e->value = fresh;
+}
+
 void store_entry_set(struct store_table *t, struct store_entry *e, struct mu_slice value)
 {
-    if (e->value_cap < value.len || e->value_cap > 2 * value.len + SLACK || e->value == NULL) {
-        size_t cap = value.len > SMALL_VALUE ? value.len : SMALL_VALUE;
-        char *fresh = mu_realloc(NULL, cap);
-        memcpy(fresh, value.ptr, value.len);
-        free(e->value);
-        e->value = fresh;
-        e->value_cap = cap;
+    struct store_value *v = e->value;
+    t->bytes += value.len - value_len(e);
+    if (v == NULL || v->refs > 1 || v->cap < value.len || v->cap > 2 * value.len + SLACK) {
+        replace(t, e, store_value_new(value, SMALL_VALUE));
     } else {
-        memmove(e->value, value.ptr, value.len);
+        memmove(v->data, value.ptr, value.len);
+        v->len = value.len;
     }
-    t->bytes += value.len - e->value_len;
-    e->value_len = value.len;
     mark_present(t, e);
 }
 
 void store_entry_append(struct store_table *t, struct store_entry *e, struct mu_slice value)
 {
-    size_t len = e->value_len + value.len;
-    if (e->value_cap < len || e->value == NULL) {
-        size_t cap = e->value_len > 0 ? 2 * len : len;
-        e->value_cap = cap > SMALL_VALUE ? cap : SMALL_VALUE;
-        e->value = mu_realloc(e->value, e->value_cap);
+    struct store_value *v = e->value;
+    size_t old_len = value_len(e);
+    size_t len = old_len + value.len;
+    if (v == NULL || v->refs > 1 || v->cap < len) {
+        size_t cap = old_len > 0 ? 2 * len : len;
+        v = store_value_new(store_value_bytes(v), cap > SMALL_VALUE ? cap : SMALL_VALUE);
+        replace(t, e, v);
     }
-    memcpy(e->value + e->value_len, value.ptr, value.len);
+    memcpy(v->data + old_len, value.ptr, value.len);
     t->bytes += value.len;
-    e->value_len = len;
+    v->len = len;
     mark_present(t, e);
 }
 
@@ -206,40 +218,34 @@ void store_entry_unset(struct store_table *t, struct store_entry *e)
     if (e->has_value) {
         t->keys--;
     }
-    t->bytes -= e->value_len;
-    free(e->value);
-    e->value = NULL;
-    e->value_len = 0;
-    e->value_cap = 0;
+    t->bytes -= value_len(e);
+    replace(t, e, NULL);
     e->has_value = false;
 }
 
 void store_entry_push(struct store_table *t, struct store_entry *e, struct mu_slice value)
 {
-    struct store_item *item = mu_realloc(NULL, sizeof(*item) + value.len);
-    item->next = NULL;
-    item->len = value.len;
-    memcpy(item->data, value.ptr, value.len);
-    if (e->last_item != NULL) {
-        e->last_item->next = item;
-    } else {
-        e->first_item = item;
-    }
+    struct store_item *item = mu_alloc(sizeof(*item));
+    item->value = store_value_new(value, 0);
+    *(e->last_item != NULL ? &e->last_item->next : &e->first_item) = item;
     e->last_item = item;
     e->items++;
-    t->bytes += sizeof(*item) + value.len;
+    t->bytes += STORE_ITEM_SIZE + value.len;
 }
 
-struct store_item *store_entry_pop(struct store_table *t, struct store_entry *e)
+struct store_value *store_entry_pop(struct store_table *t, struct store_entry *e)
 {
     struct store_item *item = e->first_item;
-    if (item != NULL) {
-        e->first_item = item->next;
-        if (e->first_item == NULL) {
-            e->last_item = NULL;
-        }
-        e->items--;
-        t->bytes -= sizeof(*item) + item->len;
+    if (item == NULL) {
+        return NULL;
     }
-    return item;
+    e->first_item = item->next;
+    if (e->first_item == NULL) {
+        e->last_item = NULL;
+    }
+    e->items--;
+    struct store_value *value = item->value;
+    t->bytes -= STORE_ITEM_SIZE + value->len;
+    free(item);
+    return value;
 }

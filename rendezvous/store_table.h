@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "muster/buf.h"
+#include "rendezvous/store_value.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,16 +19,16 @@ struct store_wait;
 
 struct store_item {
     struct store_item *next;
-    size_t len;
-    char data[];
+    struct store_value *value; /* owned reference */
 };
+
+/* What a queued value costs beside its bytes. */
+enum { STORE_ITEM_SIZE = sizeof(struct store_item) + sizeof(struct store_value) };
 
 struct store_entry {
     struct store_entry *next; /* in the bucket */
     uint64_t hash;
-    char *value; /* owned; NULL unless has_value */
-    size_t value_len;
-    size_t value_cap;
+    struct store_value *value;     /* owned reference; NULL unless has_value */
     struct store_item *first_item; /* owned queue, oldest first */
     struct store_item *last_item;
     uint64_t items;
@@ -46,6 +46,7 @@ struct store_table {
     uint64_t keys;  /* entries with a value */
     uint64_t bytes; /* held: entries, values, items, with their records */
     uint64_t seed;
+    struct store_unread *unread; /* owned; values that only replies hold */
 };
 
 void store_table_init(struct store_table *t);
@@ -75,8 +76,8 @@ void store_entry_unset(struct store_table *t, struct store_entry *e);
 
 void store_entry_push(struct store_table *t, struct store_entry *e, struct mu_slice value);
 
-/* The oldest item, now owned by the caller (free()); NULL if the queue is empty. */
-struct store_item *store_entry_pop(struct store_table *t, struct store_entry *e);
+/* The oldest item's value, its reference now the caller's; NULL if the queue is empty. */
+struct store_value *store_entry_pop(struct store_table *t, struct store_entry *e);
 
 struct mu_slice store_entry_key(const struct store_entry *e);
 struct mu_slice store_entry_value(const struct store_entry *e);

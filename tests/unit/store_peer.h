@@ -12,6 +12,7 @@
 #include "muster/mem.h"
 #include "rendezvous/c10d_wire.h"
 #include "rendezvous/store.h"
+#include "tests/store_replies.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -120,12 +121,13 @@ static inline void peer_expect(struct store_client *c, const char *format, ...)
     va_start(args, format);
     put_format(&b, format, args);
     va_end(args);
-    assert_int_equal(c->out.len, b.len);
+    struct mu_buf replies = store_replies(c);
+    assert_int_equal(replies.len, b.len);
     if (b.len > 0) {
-        assert_memory_equal(c->out.data, b.data, b.len);
+        assert_memory_equal(replies.data, b.data, b.len);
     }
     mu_buf_fini(&b);
-    mu_buf_fini(&c->out);
+    mu_buf_fini(&replies);
 }
 
 static inline void peer_expect_nothing(struct store_client *c)

@@ -6,6 +6,7 @@
 #include "muster/mem.h"
 #include "muster/store_client.h"
 #include "rendezvous/store.h"
+#include "tests/store_replies.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -97,12 +98,12 @@ static void read_peer(struct server *s, size_t i)
     const struct store_client *ready;
     while ((ready = store_take_ready(s->store)) != NULL) {
         size_t k = (size_t)(ready - s->clients);
-        struct mu_buf *out = &s->clients[k].out;
-        for (size_t at = 0; at < out->len;) {
-            ssize_t sent = send(s->fds[k], out->data + at, out->len - at, MSG_NOSIGNAL);
-            at += sent > 0 ? (size_t)sent : out->len;
+        struct mu_buf out = store_replies(&s->clients[k]);
+        for (size_t at = 0; at < out.len;) {
+            ssize_t sent = send(s->fds[k], out.data + at, out.len - at, MSG_NOSIGNAL);
+            at += sent > 0 ? (size_t)sent : out.len;
         }
-        mu_buf_fini(out);
+        mu_buf_fini(&out);
     }
 }
 

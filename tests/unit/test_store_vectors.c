@@ -53,7 +53,7 @@ static const struct vector vectors[] = {
 /* What LIST_KEYS answers, in any order. */
 static void expect_keys(struct store_client *c, const char *const *keys, size_t count)
 {
-    struct mu_reader r = mu_reader_of(c->out.data, c->out.len);
+    struct mu_reader r = mu_reader_of(c->out.bytes.data, c->out.bytes.len);
     assert_int_equal(mu_read_u64(&r), count);
     struct mu_slice rest = {.ptr = (const char *)r.pos, .len = mu_reader_left(&r)};
     bool *seen = mu_calloc(count, sizeof(*seen));
@@ -68,7 +68,7 @@ static void expect_keys(struct store_client *c, const char *const *keys, size_t 
     }
     assert_int_equal(rest.len, 0);
     free(seen);
-    mu_buf_fini(&c->out);
+    store_out_fini(&c->out);
 }
 
 static void test_vectors(void **state)
@@ -108,8 +108,8 @@ static void test_vectors_in_one_segment(void **state)
         store_client_init(&c, s);
         assert_int_equal(store_client_feed(&c, in.data, cut, NULL), 0);
         assert_int_equal(store_client_feed(&c, in.data + cut, in.len - cut, NULL), 0);
-        assert_int_equal(c.out.len, out.len);
-        assert_memory_equal(c.out.data, out.data, out.len);
+        assert_int_equal(c.out.bytes.len, out.len);
+        assert_memory_equal(c.out.bytes.data, out.data, out.len);
         store_client_fini(&c);
         store_free(s);
     }
@@ -148,9 +148,9 @@ static void expect_next(struct store_client *c, const struct trace *t)
             free((void *)(uintptr_t)keys[i]);
         }
     } else {
-        assert_true(c->out.len >= b.len);
-        assert_memory_equal(c->out.data, b.data, b.len);
-        mu_buf_consume(&c->out, b.len);
+        assert_true(c->out.bytes.len >= b.len);
+        assert_memory_equal(c->out.bytes.data, b.data, b.len);
+        mu_buf_consume(&c->out.bytes, b.len);
     }
     mu_buf_fini(&b);
 }
@@ -234,9 +234,9 @@ static void test_recorded_answers(void **state)
         assert_int_equal(peer_feed(&c, in.data, in.len, &err), p.is_closed ? -1 : 0);
         struct mu_buf out = {0};
         put_hex(&out, p.answered);
-        assert_int_equal(c.out.len, out.len);
+        assert_int_equal(c.out.bytes.len, out.len);
         if (out.len > 0) {
-            assert_memory_equal(c.out.data, out.data, out.len);
+            assert_memory_equal(c.out.bytes.data, out.data, out.len);
         }
         mu_buf_fini(&in);
         mu_buf_fini(&out);

@@ -69,7 +69,7 @@ static void test_what_wakes(void **state)
     peer_expect(&a, "b", C10D_WAIT_DONE);
 
     wait_one(&a, "/compare");
-    mu_buf_fini(&b.out);
+    store_out_fini(&b.out);
     peer_send(&b, "bsss", C10D_COMPARE_SET, "/compare", "expected", "v");
     peer_expect_nothing(&a); /* nothing was stored */
     peer_send(&b, "bsss", C10D_COMPARE_SET, "/compare", "", "v");
@@ -281,7 +281,7 @@ static void test_barrier_cases(void **state)
     /* Deleting the counter leaves the waiters, who then miss arrivals. */
     peer_send(&a, "bsi", C10D_BARRIER, "/z", (int64_t)2);
     peer_send(&b, "bs", C10D_DELETE_KEY, "/z");
-    mu_buf_fini(&b.out);
+    store_out_fini(&b.out);
     peer_send(&b, "bsi", C10D_BARRIER, "/z", (int64_t)2);
     peer_expect_nothing(&a);
     peer_send(&c, "bsi", C10D_BARRIER, "/z", (int64_t)2);
@@ -348,7 +348,7 @@ static void test_idle_memory(void **state)
     peer_send(&b, "bss", C10D_SET, "/k", "v");
     peer_piece = 0;
     assert_null(a.waits);
-    assert_true(a.partial.cap + a.out.cap <= 512);
+    assert_true(a.partial.cap + a.out.bytes.cap <= 512);
 }
 
 int main(void)
