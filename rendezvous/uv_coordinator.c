@@ -44,7 +44,7 @@ struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_co
     TAILQ_INIT(&c->jobs);
     c->timer_at_ms = INT64_MAX;
     c->open_handles = 1;
-    c->shared_store = uv_store_server_new(MU_STORE_MAX_BYTES);
+    c->shared_store = uv_store_server_new(loop, MU_STORE_MAX_BYTES, &c->store_counters);
     return c;
 }
 

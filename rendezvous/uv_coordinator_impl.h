@@ -51,7 +51,8 @@ struct coordinator {
     struct job_list jobs;       /* oldest first */
     uint32_t job_count;
     struct uv_store_server *shared_store; /* of plain c10d clients */
-    uint64_t dropped;                     /* strangers */
+    struct uv_store_counters store_counters;
+    uint64_t dropped; /* strangers */
 };
 
 /* ---- uv_coordinator.c ---- */

@@ -89,7 +89,8 @@ static void new_round(struct job *job, uint32_t round)
 {
     mu_log(MU_LOG_DEBUG, "job '%s': fresh store for round %u", job->run_id, round);
     uv_store_server_free(job->store);
-    job->store = uv_store_server_new(MU_STORE_MAX_BYTES);
+    struct coordinator *c = job->coordinator;
+    job->store = uv_store_server_new(c->loop, MU_STORE_MAX_BYTES, &c->store_counters);
 }
 
 static void over(struct job *job, const struct member_effect *e)
