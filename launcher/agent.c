@@ -199,12 +199,16 @@ void agent_message(struct agent *a, const struct ctl_msg *msg, int64_t now_ms)
     case CTL_END:
         on_end(a, &msg->end);
         return;
+    case CTL_WHOSE:
+        agent_round_whose(a, &msg->whose);
+        return;
     case CTL_HEARTBEAT:
     case CTL_HELLO:
     case CTL_STARTED:
     case CTL_EXITED:
     case CTL_STOPPED:
     case CTL_LEAVE:
+    case CTL_OWNED:
     case CTL_STATUS:
     case CTL_STATUS_REPLY:
         return;

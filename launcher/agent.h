@@ -61,6 +61,7 @@ enum agent_effect_kind {
     AGENT_SIGNAL,     /* send `signo` to the whole tree of the workers */
     AGENT_PASS,       /* send `signo` to the workers alone */
     AGENT_KILL,       /* SIGKILL whatever is left */
+    AGENT_LOOK,       /* whether a client is of the workers: `msg` is the WHOSE */
     AGENT_LOG,        /* `level`, `text` */
     AGENT_PRINT,      /* `text` of several lines, as it is */
     AGENT_EXIT,       /* the agent is done: end with `exit_status` */
@@ -97,6 +98,7 @@ void agent_leftover(struct agent *a, uint32_t count, const char *example, int64_
 void agent_workers_gone(struct agent *a, int64_t now_ms); /* nothing of the round is left */
 /* Not one worker could be started; `outcome` is what becomes of the first, `why` its last words. */
 void agent_start_failed(struct agent *a, struct outcome outcome, const char *why, int64_t now_ms);
+void agent_looked(struct agent *a, uint64_t token, enum ctl_owned_answer answer); /* after LOOK */
 void agent_signal(struct agent *a, int signo, int64_t now_ms); /* the agent received it */
 void agent_tick(struct agent *a, int64_t now_ms);
 int64_t agent_deadline(const struct agent *a); /* INT64_MAX: none */

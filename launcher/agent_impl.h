@@ -91,3 +91,4 @@ int64_t agent_link_deadline(const struct agent *a);
 void agent_round_assign(struct agent *a, const struct ctl_assign *s);
 void agent_round_stop(struct agent *a, int signo, int64_t grace_ms);
 void agent_round_tick(struct agent *a);
+void agent_round_whose(struct agent *a, const struct ctl_whose *w);

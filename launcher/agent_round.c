@@ -142,6 +142,24 @@ void agent_round_tick(struct agent *a)
     round_over(a, 1);
 }
 
+/* ---- whose client is it? ---- */
+
+void agent_looked(struct agent *a, uint64_t token, enum ctl_owned_answer answer)
+{
+    agent_tell(a, &(struct ctl_msg){.type = CTL_OWNED,
+                                    .owned = {.token = token, .answer = (uint8_t)answer}});
+}
+
+void agent_round_whose(struct agent *a, const struct ctl_whose *w)
+{
+    if (agent_get_round(a) == w->round) {
+        struct agent_effect *e = agent_effect_add(a, AGENT_LOOK);
+        e->msg = (struct ctl_msg){.type = CTL_WHOSE, .whose = *w};
+    } else {
+        agent_looked(a, w->token, CTL_OWNED_NO);
+    }
+}
+
 /* ---- what becomes of them ---- */
 
 static void send_exited(struct agent *a, uint32_t local_rank, struct outcome outcome,

@@ -234,6 +234,9 @@ static void carry_out(struct uv_agent *a)
         case AGENT_KILL:
             uv_agent_workers_signal(a, e);
             break;
+        case AGENT_LOOK:
+            uv_agent_workers_look(a, e->msg.whose);
+            break;
         case AGENT_LOG:
             mu_log(e->level, "%s", e->text);
             break;

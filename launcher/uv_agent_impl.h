@@ -52,5 +52,6 @@ int64_t uv_agent_now(struct uv_agent *a);
 /* ---- uv_agent_workers.c ---- */
 void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment);
 void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e);
+void uv_agent_workers_look(struct uv_agent *a, struct ctl_whose w);
 void uv_agent_workers_close(struct uv_agent *a); /* no event after it; what runs is killed */
 void uv_agent_workers_free(struct uv_agent *a);  /* after the loop is closed */

@@ -7,6 +7,7 @@
 
 #include "launcher/error_file.h"
 #include "launcher/find_program.h"
+#include "launcher/proc_owner.h"
 #include "muster/env.h"
 #include "muster/limits.h"
 #include "muster/mem.h"
@@ -195,6 +196,16 @@ void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e)
     } else {
         uv_procs_kill(a->procs);
     }
+}
+
+void uv_agent_workers_look(struct uv_agent *a, struct ctl_whose w)
+{
+    pid_t root = a->procs != NULL ? uv_procs_root(a->procs) : 0;
+    enum ctl_owned_answer answer = CTL_OWNED_NO;
+    if (root != 0 && w.pid <= INT32_MAX && w.port <= UINT16_MAX) {
+        answer = proc_owner_find(root, (pid_t)w.pid, (uint16_t)w.port, a->endpoint.port);
+    }
+    agent_looked(a->engine, w.token, answer);
 }
 
 void uv_agent_workers_close(struct uv_agent *a)

@@ -509,6 +509,11 @@ void uv_procs_kill(struct uv_procs *p)
     send_orders(p);
 }
 
+pid_t uv_procs_root(const struct uv_procs *p)
+{
+    return p->children.shepherd;
+}
+
 size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char *buf, size_t size)
 {
     MU_REQUIRE(local_rank < p->count);

@@ -83,6 +83,9 @@ void uv_procs_pass_signal(struct uv_procs *p, int signo);
 /* SIGKILL to everything, again and again until `gone`. */
 void uv_procs_kill(struct uv_procs *p);
 
+/* The process all workers and their descendants descend from; 0 once it is gone. */
+pid_t uv_procs_root(const struct uv_procs *p);
+
 /* Copy the last bytes of a worker's standard error, without a NUL. Returns how many. */
 size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char *buf, size_t size);
 

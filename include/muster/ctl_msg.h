@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-enum { CTL_VERSION = 1, CTL_PREFACE_LEN = 8, CTL_FIRST_BYTE = 0x9d };
+enum { CTL_VERSION = 2, CTL_PREFACE_LEN = 8, CTL_FIRST_BYTE = 0x9d };
 
 /* One struct per message: struct ctl_hello, struct ctl_assign, ... Strings borrow from the input.
  */
@@ -51,6 +51,14 @@ struct ctl_msg {
         CTL_MESSAGES(M)
 #undef M
     };
+};
+
+/* OWNED: what an agent knows of a c10d client on its machine, from nothing to proof. */
+enum ctl_owned_answer {
+    CTL_OWNED_NO,     /* none of its workers' processes */
+    CTL_OWNED_UNSEEN, /* its socket is not to be seen from here, nor does its pid tell */
+    CTL_OWNED_PID,    /* a process of that pid is one, but its socket is not to be seen */
+    CTL_OWNED_SOCKET, /* one of them holds the socket */
 };
 
 /* "HELLO", "ASSIGN", ...; "?" for a number that is no type. */

@@ -12,7 +12,7 @@ import sys
 from muster import MUSTER, PATIENCE, WORKER, Case, expect
 from procs import Proc, wait_for
 
-PREFACE = b"\x9dmst" + struct.pack("<HH", 1, 0)
+PREFACE = b"\x9dmst" + struct.pack("<HH", 2, 0)
 LIMIT = 90
 
 

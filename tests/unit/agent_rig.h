@@ -70,6 +70,8 @@ static void describe_send(const struct ctl_msg *msg)
         mu_buf_printf(&did, " r%u left %u", msg->stopped.round, msg->stopped.left);
     } else if (msg->type == CTL_LEAVE) {
         mu_buf_printf(&did, " %d", msg->leave.signo);
+    } else if (msg->type == CTL_OWNED) {
+        mu_buf_printf(&did, " %llu %u", (unsigned long long)msg->owned.token, msg->owned.answer);
     } else if (msg->type == CTL_EXITED) {
         mu_buf_printf(&did, " %u tail %zu", msg->exited.local_rank, msg->exited.tail.len);
     }
@@ -102,6 +104,9 @@ static void take(void)
             break;
         case AGENT_PASS:
             mu_buf_printf(&did, "pass %d", e->signo);
+            break;
+        case AGENT_LOOK:
+            mu_buf_printf(&did, "look for pid %u port %u", e->msg.whose.pid, e->msg.whose.port);
             break;
         case AGENT_KILL:
             mu_buf_printf(&did, "kill");

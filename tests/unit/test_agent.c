@@ -194,6 +194,26 @@ static void test_end_never_comes(void **state)
     expect("HEARTBEAT; exit 143");
 }
 
+/* A question about a client: of this round it is looked at, of any other it is nobody's. */
+static void test_whose(void **state)
+{
+    (void)state;
+    struct ctl_msg whose = {.type = CTL_WHOSE,
+                            .whose = {.token = 5, .round = 1, .pid = 77, .port = 4000}};
+    join(false);
+    hear(&whose);
+    expect("OWNED 5 0");
+    hear_assign(1);
+    expect("start r1");
+    hear(&whose);
+    expect("look for pid 77 port 4000");
+    agent_looked(a, 5, CTL_OWNED_SOCKET);
+    expect("OWNED 5 3");
+    whose.whose.round = 2;
+    hear(&whose);
+    expect("OWNED 5 0");
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -208,6 +228,7 @@ int main(void)
         TEST(test_cannot_start),
         TEST(test_unkillable),
         TEST(test_signals),
+        TEST(test_whose),
         TEST(test_no_end),
         TEST(test_end_never_comes),
     };

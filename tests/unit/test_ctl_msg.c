@@ -68,6 +68,8 @@ static const struct vector vectors[] = {
     {"0d000000 06 0f000000 04000000 73746f70",
      {.type = CTL_LEAVE, .leave = {.signo = 15, .reason = STR("stop")}}},
     {"08000000 07 03000000 6a6f62", {.type = CTL_STATUS, .status = {.run_id = STR("job")}}},
+    {"0a000000 08 0900000000000000 03",
+     {.type = CTL_OWNED, .owned = {.token = 9, .answer = CTL_OWNED_SOCKET}}},
     {"1a000000 10 8877665544332211 01 e803000000000000 8813000000000000",
      {.type = CTL_WELCOME,
       .welcome = {.coordinator_id = 0x1122334455667788,
@@ -94,6 +96,8 @@ static const struct vector vectors[] = {
     {"0c000000 15 89000000 01 02000000 6f6b",
      {.type = CTL_END, .end = {.exit_status = 137, .is_report = 1, .text = STR("ok")}}},
     {"07000000 16 02000000 7b7d", {.type = CTL_STATUS_REPLY, .status_reply = {.json = STR("{}")}}},
+    {"15000000 17 0900000000000000 07000000 39300000 50c30000",
+     {.type = CTL_WHOSE, .whose = {.token = 9, .round = 7, .pid = 12345, .port = 50000}}},
 };
 
 static unsigned nibble(char c)
@@ -250,7 +254,7 @@ static void test_errors(void **state)
 static void test_preface(void **state)
 {
     (void)state;
-    static const uint8_t want[CTL_PREFACE_LEN] = {0x9d, 0x6d, 0x73, 0x74, 0x01, 0x00, 0x00, 0x00};
+    static const uint8_t want[CTL_PREFACE_LEN] = {0x9d, 0x6d, 0x73, 0x74, 0x02, 0x00, 0x00, 0x00};
     struct mu_buf out = {0};
     ctl_preface_append(&out);
     assert_int_equal(out.len, sizeof(want));
@@ -270,7 +274,7 @@ static void test_preface_errors(void **state)
     static const uint8_t other_version[] = {0x9d, 0x6d, 0x73, 0x74, 0x02, 0x01, 0x00, 0x00};
     assert_int_equal(ctl_preface_check(other_version, sizeof(other_version), &err), -1);
     assert_int_equal(err.code, MU_E_PROTOCOL);
-    assert_string_equal(err.text, "control protocol version 258, this is version 1: run the same "
+    assert_string_equal(err.text, "control protocol version 258, this is version 2: run the same "
                                   "muster on every node");
     assert_int_equal(ctl_preface_check("\x9d", 1, &err), 0);
     assert_int_equal(ctl_preface_check("\x9dmsx", 4, &err), -1);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Does a process tree hold a certain TCP connection? The kernel's own tables say whose a socket is,
+ * whatever the process calls itself in a pid namespace of its own.
+ *
+ * Reads the whole table of connections and the descriptors of the tree: about a millisecond for a
+ * node's workers, so it is for clients that nothing simpler explains.
+ *
+ * Threading: any.
+ */
+#pragma once
+
+#include "muster/ctl_msg.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The inode of the socket on one line of /proc/net/tcp; 0: it is not a connection of these ports.
+ */
+uint64_t proc_owner_parse_socket(const char *line, uint16_t local_port, uint16_t remote_port);
+
+/*
+ * Is it a descendant of `root` that connected from `local_port` to `remote_port`? `pid` (0: not
+ * known) is looked at first, and is all there is to go by where the socket cannot be seen: in
+ * another network namespace, or held by a process whose descriptors are not ours to read.
+ */
+enum ctl_owned_answer proc_owner_find(pid_t root, pid_t pid, uint16_t local_port,
+                                      uint16_t remote_port);
