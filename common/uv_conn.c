@@ -23,6 +23,7 @@ struct uv_conn {
     uint8_t open_handles;
     char peer[INET6_ADDRSTRLEN];
     char local[INET6_ADDRSTRLEN];
+    uint16_t peer_port;
 };
 
 /* A failure that was found inside a call of ours, and is told from the loop. */
@@ -159,6 +160,7 @@ static void learn_addresses(struct uv_conn *c)
     int len = sizeof(addr);
     if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&addr, &len) == 0) {
         mu_addr_format_host((struct sockaddr *)&addr, c->peer, sizeof(c->peer));
+        c->peer_port = mu_addr_port((struct sockaddr *)&addr);
     }
     len = sizeof(addr);
     if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&addr, &len) == 0) {
@@ -385,6 +387,11 @@ const char *uv_conn_peer(const struct uv_conn *c)
 const char *uv_conn_local(const struct uv_conn *c)
 {
     return c->local;
+}
+
+uint16_t uv_conn_peer_port(const struct uv_conn *c)
+{
+    return c->peer_port;
 }
 
 static void on_linger_over(uv_timer_t *timer)

@@ -116,6 +116,13 @@ static json_t *failure_json(const struct member_failure *f)
     return o;
 }
 
+json_t *job_view_store_json(const struct store_stats *store)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "keys", (json_int_t)store->keys, "bytes",
+                     (json_int_t)store->bytes, "clients", (json_int_t)store->clients, "waiting",
+                     (json_int_t)store->waiting, "queries", (json_int_t)store->queries);
+}
+
 json_t *job_view_json(const struct member_view *view, const struct store_stats *store,
                       int64_t now_ms)
 {
@@ -136,11 +143,7 @@ json_t *job_view_json(const struct member_view *view, const struct store_stats *
                         has_ended ? json_integer(view->exit_status) : json_null());
     json_object_set_new(o, "failure", failure_json(view->failure));
     if (store != NULL) {
-        json_object_set_new(
-            o, "store",
-            json_pack("{s:I, s:I, s:I, s:I, s:I}", "keys", (json_int_t)store->keys, "bytes",
-                      (json_int_t)store->bytes, "clients", (json_int_t)store->clients, "waiting",
-                      (json_int_t)store->waiting, "queries", (json_int_t)store->queries));
+        json_object_set_new(o, "store", job_view_store_json(store));
     }
     json_object_set_new(o, "nodes", nodes);
     return o;

@@ -13,6 +13,9 @@
 /* "forming", "running", "stopping", "succeeded", "failed" or "stopped". */
 const char *job_view_state(const struct member_view *view);
 
+/* Of any store: a job's, the shared one. A new reference, owned by the caller. */
+json_t *job_view_store_json(const struct store_stats *store);
+
 /* One job. A new reference, owned by the caller. `store` may be NULL. */
 json_t *job_view_json(const struct member_view *view, const struct store_stats *store,
                       int64_t now_ms);

@@ -6,6 +6,7 @@
 #include "muster/limits.h"
 #include "muster/log.h"
 #include "muster/mem.h"
+#include "muster/rand.h"
 
 #include <sys/random.h>
 
@@ -41,9 +42,13 @@ struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_co
     uv_timer_init(loop, &c->timer);
     c->timer.data = c;
     TAILQ_INIT(&c->strangers);
+    TAILQ_INIT(&c->held);
     TAILQ_INIT(&c->jobs);
     c->timer_at_ms = INT64_MAX;
     c->open_handles = 1;
+    uint64_t seed;
+    mu_rand_bytes(&seed, sizeof(seed));
+    c->route = store_route_new(seed);
     c->shared_store = uv_store_server_new(loop, MU_STORE_MAX_BYTES, &c->store_counters);
     return c;
 }
@@ -63,6 +68,7 @@ static void on_timer(uv_timer_t *timer)
     while ((oldest = TAILQ_FIRST(&c->strangers)) != NULL && oldest->deadline_ms <= now) {
         peer_drop(oldest, "said nothing we understand in time");
     }
+    route_tick(c);
     struct job *job;
     TAILQ_FOREACH (job, &c->jobs, link) {
         if (member_deadline(job->member) <= now) {
@@ -76,7 +82,10 @@ static void on_timer(uv_timer_t *timer)
 
 void coordinator_arm(struct coordinator *c)
 {
-    int64_t at = INT64_MAX;
+    if (c->is_closing) {
+        return;
+    }
+    int64_t at = store_route_deadline(c->route);
     const struct job *job;
     TAILQ_FOREACH (job, &c->jobs, link) {
         int64_t deadline = member_deadline(job->member);
@@ -86,7 +95,7 @@ void coordinator_arm(struct coordinator *c)
     if (oldest != NULL && oldest->deadline_ms < at) {
         at = oldest->deadline_ms;
     }
-    if (c->is_closing || at == c->timer_at_ms) {
+    if (at == c->timer_at_ms) {
         return;
     }
     c->timer_at_ms = at;
@@ -190,13 +199,14 @@ void coordinator_close(struct coordinator *c)
     }
     c->is_closing = true;
     struct peer *p;
-    while ((p = TAILQ_FIRST(&c->strangers)) != NULL) {
+    while ((p = TAILQ_FIRST(&c->strangers)) != NULL || (p = TAILQ_FIRST(&c->held)) != NULL) {
         peer_finish(p, LINGER_MS);
     }
     struct job *job;
     while ((job = TAILQ_FIRST(&c->jobs)) != NULL) {
         job_free(job);
     }
+    store_route_free(c->route);
     uv_store_server_free(c->shared_store);
     coordinator_stop_listening(c);
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);

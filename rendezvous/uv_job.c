@@ -43,13 +43,29 @@ struct job *job_new(struct coordinator *c, struct mu_slice run_id, struct mu_err
     job->coordinator = c;
     job->run_id = mu_slice_dup(run_id);
     job->member = member_new(run_id, &c->member_config);
+    job->route = store_route_job_new(c->route, job);
     TAILQ_INSERT_TAIL(&c->jobs, job, link);
     c->job_count++;
     return job;
 }
 
+/* Its store and the clients of that: no key outlives its round. */
+static void round_over(struct job *job)
+{
+    if (job->store != NULL) {
+        mu_log(MU_LOG_DEBUG, "job '%s': the round is over, and its store", job->run_id);
+        route_round_over(job);
+        job->last_stats = uv_store_server_stats(job->store);
+        job->last_stats.clients = 0;
+        job->last_stats.waiting = 0;
+        uv_store_server_free(job->store);
+        job->store = NULL;
+    }
+}
+
 void job_free(struct job *job)
 {
+    round_over(job);
     for (uint32_t i = 0; i < job->peer_cap; i++) {
         if (job->peers[i] != NULL) {
             peer_finish(job->peers[i], LAST_WORDS_MS);
@@ -57,7 +73,7 @@ void job_free(struct job *job)
     }
     TAILQ_REMOVE(&job->coordinator->jobs, job, link);
     job->coordinator->job_count--;
-    uv_store_server_free(job->store);
+    store_route_job_free(job->coordinator->route, job->route);
     member_free(job->member);
     free(job->peers);
     free(job->run_id);
@@ -80,7 +96,7 @@ void job_detach(struct job *job, uint32_t node)
     job->peers[node] = NULL;
 }
 
-static struct peer *find_peer(const struct job *job, uint32_t node)
+struct peer *job_peer(const struct job *job, uint32_t node)
 {
     return node < job->peer_cap ? job->peers[node] : NULL;
 }
@@ -88,9 +104,10 @@ static struct peer *find_peer(const struct job *job, uint32_t node)
 static void new_round(struct job *job, uint32_t round)
 {
     mu_log(MU_LOG_DEBUG, "job '%s': fresh store for round %u", job->run_id, round);
-    uv_store_server_free(job->store);
     struct coordinator *c = job->coordinator;
+    round_over(job);
     job->store = uv_store_server_new(c->loop, MU_STORE_MAX_BYTES, &c->store_counters);
+    route_round_begins(job, round);
 }
 
 static void over(struct job *job, const struct member_effect *e)
@@ -108,7 +125,7 @@ void job_carry_out(struct job *job)
 {
     const struct member_effect *e;
     while ((e = member_take(job->member)) != NULL) {
-        struct peer *p = find_peer(job, e->node);
+        struct peer *p = job_peer(job, e->node);
         switch (e->kind) {
         case MEMBER_SEND:
             if (p != NULL) {
@@ -116,6 +133,7 @@ void job_carry_out(struct job *job)
             }
             break;
         case MEMBER_DROP:
+            route_lost(job, e->node);
             if (p != NULL) {
                 peer_finish(p, LAST_WORDS_MS);
             }
@@ -131,34 +149,10 @@ void job_carry_out(struct job *job)
             break;
         }
     }
-}
-
-/* Does a node of the job's current round connect from `address`? */
-static bool is_from(const struct job *job, const char *address)
-{
-    struct member_view view = member_look(job->member);
-    for (uint32_t i = 0; i < view.node_count; i++) {
-        if (view.nodes[i]->node_rank >= 0 && strcmp(view.nodes[i]->address, address) == 0) {
-            return true;
-        }
+    enum member_state state = member_look(job->member).state;
+    if (state == MEMBER_FORMING || state == MEMBER_ENDED) {
+        round_over(job);
     }
-    return false;
-}
-
-struct uv_store_server *job_route_store(struct coordinator *c, const char *address)
-{
-    struct job *newest = NULL;
-    struct job *job;
-    TAILQ_FOREACH (job, &c->jobs, link) {
-        if (job->store == NULL || member_look(job->member).state == MEMBER_ENDED) {
-            continue;
-        }
-        /* An embedded coordinator has one job, and whoever comes is part of it. */
-        if (c->run_id != NULL || is_from(job, address)) {
-            newest = job;
-        }
-    }
-    return newest != NULL ? newest->store : c->shared_store;
 }
 
 char *job_status_document(struct coordinator *c, struct mu_slice run_id)
@@ -170,19 +164,21 @@ char *job_status_document(struct coordinator *c, struct mu_slice run_id)
             continue;
         }
         struct member_view view = member_look(job->member);
-        struct store_stats stats = {0};
+        struct store_stats stats = job->last_stats;
         if (job->store != NULL) {
             stats = uv_store_server_stats(job->store);
         }
         json_array_append_new(
-            jobs, job_view_json(&view, job->store != NULL ? &stats : NULL, coordinator_now(c)));
+            jobs, job_view_json(&view, view.round > 0 ? &stats : NULL, coordinator_now(c)));
     }
     char id[24];
     snprintf(id, sizeof(id), "%016llx", (unsigned long long)c->member_config.coordinator_id);
+    struct store_stats shared = uv_store_server_stats(c->shared_store);
     json_t *document =
-        json_pack("{s:s, s:s, s:b, s:I, s:o}", "muster", MUSTER_VERSION, "coordinator", id,
-                  "embedded", c->member_config.embedded_agent != 0, "dropped_connections",
-                  (json_int_t)c->dropped, "jobs", jobs);
+        json_pack("{s:s, s:s, s:b, s:I, s:I, s:o, s:o}", "muster", MUSTER_VERSION, "coordinator",
+                  id, "embedded", c->member_config.embedded_agent != 0, "dropped_connections",
+                  (json_int_t)c->dropped, "held_clients", (json_int_t)store_route_held(c->route),
+                  "shared_store", job_view_store_json(&shared), "jobs", jobs);
     char *text = json_dumps(document, JSON_COMPACT);
     json_decref(document);
     return text;

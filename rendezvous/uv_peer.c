@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A connection to the port, from its first byte until it is known what it is: a c10d client is
- * handed to a store, an agent becomes a node of a job, a status request is answered.
+ * handed to a store (which: uv_route.c), an agent becomes a node of a job, a status request is
+ * answered.
  */
 #include "rendezvous/uv_coordinator_impl.h"
 
@@ -18,10 +19,39 @@ static void peer_free(struct peer *p)
     if (p->job != NULL) {
         job_detach(p->job, p->node);
     } else {
-        TAILQ_REMOVE(&p->coordinator->strangers, p, link);
+        TAILQ_REMOVE(p->is_held ? &p->coordinator->held : &p->coordinator->strangers, p, link);
+    }
+    if (p->held != NULL) {
+        store_route_forget(p->coordinator->route, p->held);
     }
     mu_buf_fini(&p->partial);
     free(p);
+}
+
+void peer_close(struct peer *p)
+{
+    uv_conn_close(p->conn);
+    peer_free(p);
+}
+
+void peer_hold(struct peer *p, struct store_route_client *held)
+{
+    if (held != NULL) {
+        TAILQ_REMOVE(&p->coordinator->strangers, p, link);
+        TAILQ_INSERT_TAIL(&p->coordinator->held, p, link);
+        p->is_held = true;
+        p->held = held;
+    }
+}
+
+void peer_hand_over(struct peer *p, struct uv_store_server *store)
+{
+    struct uv_conn *conn = p->conn;
+    struct mu_buf sent = p->partial;
+    p->partial = (struct mu_buf){0};
+    peer_free(p);
+    uv_store_server_adopt(store, conn, sent.data, sent.len);
+    mu_buf_fini(&sent);
 }
 
 void peer_finish(struct peer *p, int64_t linger_ms)
@@ -34,8 +64,7 @@ void peer_drop(struct peer *p, const char *why)
 {
     p->coordinator->dropped++;
     mu_log(MU_LOG_INFO, "dropped a connection from %s: %s", uv_conn_peer(p->conn), why);
-    uv_conn_close(p->conn);
-    peer_free(p);
+    peer_close(p);
 }
 
 void peer_send(struct peer *p, const struct ctl_msg *msg)
@@ -120,6 +149,8 @@ static bool on_message(struct peer *p, const struct ctl_msg *msg)
         struct mu_err err = MU_ERR_INIT;
         if (member_message(job->member, node, msg, coordinator_now(c), &err) != 0) {
             member_lost(job->member, node, err.text, coordinator_now(c));
+        } else {
+            route_message(job, node, msg);
         }
         job_carry_out(job); /* may drop the peer, or end the job */
         return job->peers[node] == p;
@@ -182,16 +213,30 @@ static void on_control_data(struct peer *p)
     }
 }
 
+static void on_c10d_data(struct peer *p, const uint8_t *data, size_t len)
+{
+    struct uv_store_server *store = NULL;
+    if (p->is_c10d || !route_at_once(p, &store)) {
+        p->is_c10d = true;
+        mu_buf_append(&p->partial, data, len);
+        route_data(p);
+    } else if (store == NULL) {
+        peer_drop(p, "a store client, and no round runs");
+    } else {
+        struct uv_conn *conn = p->conn;
+        peer_free(p);
+        uv_store_server_adopt(store, conn, data, len);
+    }
+}
+
 static void on_data(void *arg, const uint8_t *data, size_t len)
 {
     struct peer *p = arg;
     struct coordinator *c = p->coordinator;
-    if (p->partial.len == 0 && !p->is_control && data[0] == C10D_FIRST_BYTE) {
-        struct uv_conn *conn = p->conn;
-        struct uv_store_server *store = job_route_store(c, uv_conn_peer(conn));
-        peer_free(p);
-        uv_store_server_adopt(store, conn, data, len);
-    } else if (p->partial.len == 0 && !p->is_control && data[0] != CTL_FIRST_BYTE) {
+    bool is_first = p->partial.len == 0 && !p->is_control;
+    if (p->is_c10d || (is_first && data[0] == C10D_FIRST_BYTE)) {
+        on_c10d_data(p, data, len);
+    } else if (is_first && data[0] != CTL_FIRST_BYTE) {
         char why[64];
         snprintf(why, sizeof(why), "first byte 0x%02x is no protocol of ours", data[0]);
         peer_drop(p, why);
@@ -208,8 +253,7 @@ static void on_closed(void *arg, const struct mu_err *why)
     struct coordinator *c = p->coordinator;
     struct job *job = p->job;
     uint32_t node = p->node;
-    uv_conn_close(p->conn);
-    peer_free(p);
+    peer_close(p);
     if (job != NULL) {
         member_lost(job->member, node, why->text, coordinator_now(c));
         job_carry_out(job);

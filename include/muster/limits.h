@@ -33,6 +33,7 @@ enum {
 /* Connections. */
 enum {
     MU_PREFACE_TIMEOUT_MS = 10 * 1000,     /* a peer says what it speaks by then, or is dropped */
+    MU_MAX_HELD_BYTES = 16 * 1024,         /* of a c10d client whose store is not known yet */
     MU_CONN_WRITE_HIGH = 64 * 1024 * 1024, /* unsent bytes at which a peer is dropped */
 };
 

@@ -83,6 +83,7 @@ void uv_conn_set_timeout(struct uv_conn *c, int64_t timeout_ms);
 /* Numeric address of the peer, without the port; and ours, which the peer reached or may reach. */
 const char *uv_conn_peer(const struct uv_conn *c);
 const char *uv_conn_local(const struct uv_conn *c);
+uint16_t uv_conn_peer_port(const struct uv_conn *c); /* 0: not known */
 
 /* Close at once; what is unsent is lost. No handler is called any more. */
 void uv_conn_close(struct uv_conn *c);
