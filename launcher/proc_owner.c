@@ -6,7 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -21,18 +21,28 @@ struct search {
     bool is_blind; /* some process's descriptors could not be read */
 };
 
+/* proc(5): number, local and remote address, state, queues, timer, retransmits, uid, timeout,
+ * inode. */
+enum { WORD_LOCAL = 1, WORD_REMOTE, WORD_STATE, WORD_INODE = 9, WORDS };
+
+static unsigned long port_of(const char *address)
+{
+    const char *colon = strchr(address, ':');
+    return colon != NULL ? strtoul(colon + 1, NULL, 16) : 0;
+}
+
 uint64_t proc_owner_parse_socket(const char *line, uint16_t local_port, uint16_t remote_port)
 {
-    unsigned local = 0;
-    unsigned remote = 0;
-    unsigned state = 0;
-    uint64_t inode = 0;
-    int n = sscanf(line,
-                   "%*u: %*[0-9A-Fa-f]:%4x %*[0-9A-Fa-f]:%4x %2x %*x:%*x %*x:%*x %*x %*u %*u "
-                   "%" SCNu64,
-                   &local, &remote, &state, &inode);
-    bool is_it = n == 4 && local == local_port && remote == remote_port && state != TCP_LISTENS;
-    return is_it ? inode : 0;
+    const char *words[WORDS];
+    for (size_t i = 0; i < WORDS; i++) {
+        line += strspn(line, " ");
+        words[i] = line;
+        line += strcspn(line, " ");
+    }
+    bool is_it = port_of(words[WORD_LOCAL]) == local_port &&
+                 port_of(words[WORD_REMOTE]) == remote_port &&
+                 strtoul(words[WORD_STATE], NULL, 16) != TCP_LISTENS;
+    return is_it ? strtoull(words[WORD_INODE], NULL, 10) : 0;
 }
 
 static void find_inodes(struct search *s, const char *table, uint16_t local_port,
@@ -54,10 +64,11 @@ static void find_inodes(struct search *s, const char *table, uint16_t local_port
 
 static bool is_wanted(const struct search *s, const char *link)
 {
-    uint64_t inode;
-    if (sscanf(link, "socket:[%" SCNu64 "]", &inode) != 1) {
+    static const char kind[] = "socket:[";
+    if (strncmp(link, kind, sizeof(kind) - 1) != 0) {
         return false;
     }
+    uint64_t inode = strtoull(link + sizeof(kind) - 1, NULL, 10);
     for (size_t i = 0; i < s->inode_count; i++) {
         if (s->inodes[i] == inode) {
             return true;

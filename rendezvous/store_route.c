@@ -300,7 +300,9 @@ void store_route_round_over(struct store_route *r, struct store_route_job *job, 
     TAILQ_FOREACH (p, &job->places, of_job) {
         route_client_disown(r, p->address, job);
     }
-    while ((p = TAILQ_FIRST(&job->places)) != NULL) {
+    struct route_place *next;
+    for (p = TAILQ_FIRST(&job->places); p != NULL; p = next) {
+        next = TAILQ_NEXT(p, of_job);
         route_client_give_up_place(r, p);
         bool was_expected = is_expected(p);
         struct route_address *a = p->address;

@@ -36,7 +36,7 @@ enum store_route_greeting store_route_read(const uint8_t *data, size_t len, uint
 
 /* ---- questions ---- */
 
-void route_ask_free(struct store_route *r, struct route_ask *ask)
+static void ask_free(struct store_route *r, struct route_ask *ask)
 {
     TAILQ_REMOVE(&ask->place->asks, ask, of_place);
     TAILQ_REMOVE(&ask->client->asks, ask, of_client);
@@ -64,9 +64,10 @@ static void ask_new(struct store_route *r, struct store_route_client *c, struct 
 
 void store_route_forget(struct store_route *r, struct store_route_client *c)
 {
-    struct route_ask *ask;
-    while ((ask = TAILQ_FIRST(&c->asks)) != NULL) {
-        route_ask_free(r, ask);
+    struct route_ask *next;
+    for (struct route_ask *ask = TAILQ_FIRST(&c->asks); ask != NULL; ask = next) {
+        next = TAILQ_NEXT(ask, of_client);
+        ask_free(r, ask);
     }
     if (c->pid != 0) {
         route_index_take(&r->named, &c->link);
@@ -147,7 +148,7 @@ void route_take_answer(struct store_route *r, struct route_ask *ask, enum ctl_ow
 {
     struct store_route_client *c = ask->client;
     struct store_route_job *job = ask->place->job;
-    route_ask_free(r, ask);
+    ask_free(r, ask);
     switch (answer) {
     case CTL_OWNED_SOCKET:
         decide(r, c, STORE_ROUTE_TO_JOB, job, NULL);
@@ -260,11 +261,12 @@ uint32_t store_route_held(const struct store_route *r)
 /* Those who have not answered will not in time. */
 static void stop_asking(struct store_route *r, struct store_route_client *c)
 {
-    struct route_ask *ask;
-    while ((ask = TAILQ_FIRST(&c->asks)) != NULL) {
+    struct route_ask *next;
+    for (struct route_ask *ask = TAILQ_FIRST(&c->asks); ask != NULL; ask = next) {
+        next = TAILQ_NEXT(ask, of_client);
         c->is_unclear = true;
         note_unseen(c, ask->place->job);
-        route_ask_free(r, ask);
+        ask_free(r, ask);
     }
     conclude(r, c);
 }
@@ -323,10 +325,11 @@ void route_client_all_started(struct store_route *r, struct route_address *a, in
 
 void route_client_give_up_place(struct store_route *r, struct route_place *p)
 {
-    struct route_ask *ask;
-    while ((ask = TAILQ_FIRST(&p->asks)) != NULL) {
+    struct route_ask *next;
+    for (struct route_ask *ask = TAILQ_FIRST(&p->asks); ask != NULL; ask = next) {
+        next = TAILQ_NEXT(ask, of_place); /* of another client, as a place is asked once by each */
         struct store_route_client *c = ask->client;
-        route_ask_free(r, ask);
+        ask_free(r, ask);
         c->is_unclear = true;
         if (TAILQ_EMPTY(&c->asks)) {
             conclude(r, c);

@@ -112,7 +112,6 @@ struct store_route_effect *route_effect_add(struct store_route *r,
 bool route_is_former(const struct store_route *r, const struct route_address *a, uint32_t pid);
 
 /* ---- store_route_client.c ---- */
-void route_ask_free(struct store_route *r, struct route_ask *ask);
 void route_take_answer(struct store_route *r, struct route_ask *ask, enum ctl_owned_answer answer);
 /* The place tells nothing any more: it was lost, or its round is over. */
 void route_client_give_up_place(struct store_route *r, struct route_place *p);
