@@ -30,7 +30,7 @@ enum {
     STORE_ROUTE_GREETING_MS = 1000, /* after VALIDATE, for the PING: clients before torch 2.5 send
                                        none, and nothing at all until they are used */
     STORE_ROUTE_WAITING_MS = 1000,  /* for STARTED of the nodes, before their agents are asked */
-    STORE_ROUTE_ASKED_MS = 5000,    /* for the agents' answers */
+    STORE_ROUTE_ASKED_MS = 30000,   /* for the agents' answers; one that is dead is lost sooner */
     STORE_ROUTE_FORMER_MS = 120000, /* how long the workers of a lost node may outlive its round */
     STORE_ROUTE_MAX_HELD = 8192,    /* clients held at once; */
     STORE_ROUTE_MAX_ASKED = 65536,  /* questions without an answer; */

@@ -32,7 +32,7 @@ class Closed(Exception):
 class Client:
     """One connection. `pid`: what PING says; None: no PING, as before torch 2.5."""
 
-    def __init__(self, host: str, port: int, pid: int | None, timeout: float = 30.0) -> None:
+    def __init__(self, host: str, port: int, pid: int | None, timeout: float = 60.0) -> None:
         self.conn = socket.create_connection((host, port), timeout)
         self.conn.sendall(bytes([VALIDATE]) + struct.pack("<I", MAGIC))
         if pid is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from muster import HELLO, PATIENCE, Case, expect, need_file, need_root, need_too
 from procs import Failure, Proc, wait_for
 from test_torch import torch_python
 
-LIMIT = 120
+LIMIT = 180
 PYTHON = sys.executable
 WORKER = str(Path(__file__).with_name("c10d.py"))
 RANKS = 4
@@ -39,7 +40,7 @@ def results(t: Case, label: str, count: int = RANKS, restart: int = 0) -> list[d
         if len(found) < count and not any(proc.is_running() for proc in t.procs):
             raise Failure("everything ended before")
         return found if len(found) == count else []
-    files = wait_for(all_there, f"{count} workers of {label} to meet", 30 * PATIENCE)
+    files = wait_for(all_there, f"{count} workers of {label} to meet", 60 * PATIENCE)
     return [json.loads(path.read_text()) for path in files]
 
 
@@ -296,18 +297,34 @@ def test_clients_of_an_embedded_coordinator_are_part_of_its_job(t: Case) -> None
     end(t, "a", agents)
 
 
-def test_agent_that_does_not_answer(t: Case) -> None:
-    """Nobody is guessed at: the client is closed, and gets its store once the agent can speak."""
+def test_agent_that_stands_still(t: Case) -> None:
+    """Nobody is guessed at: the client waits until the agent can speak."""
     t.serve()
     agents = start(t, "a", worker(t, "a"), ["--node-timeout", "60s"], 1, 1)
     results(t, "a", 1)
-    agents[0].signal(19)  # SIGSTOP
+    agents[0].signal(signal.SIGSTOP)
+    client = Client("127.0.0.1", t.port, os.getpid(), 30 * PATIENCE)
+    wait_for(lambda: t.status().data["held_clients"] == 1, "the client to be held", 10 * PATIENCE)
+    expect(shared(t)["clients"] == 0, f"it was let in: {shared(t)}")
+    agents[0].signal(signal.SIGCONT)
+    expect(client.pong() == os.getpid() and client.keys() == [], "it sees keys of the job")
+    expect(shared(t)["clients"] == 1, f"shared store: {shared(t)}")
+    end(t, "a", agents)
+
+
+def test_agent_that_is_lost_with_the_answer(t: Case) -> None:
+    """The client may be of that job: it is closed, and the next time it is clear that it is not."""
+    t.serve()
+    agents = start(t, "a", worker(t, "a"), (), 1, 1)
+    results(t, "a", 1)
+    agents[0].signal(signal.SIGSTOP)
+    client = Client("127.0.0.1", t.port, os.getpid(), 30 * PATIENCE)
+    wait_for(lambda: t.status().data["held_clients"] == 1, "the client to be held", 10 * PATIENCE)
+    agents[0].signal(signal.SIGKILL)
     try:
-        plain(t)
-        raise Failure("a client of a machine whose agent stands still got a store")
+        client.pong()
+        raise Failure("a client whose job is not clear got a store")
     except Closed:
         pass
-    finally:
-        agents[0].signal(18)
+    wait_for(lambda: t.status().state("a") == "failed", "the job to end", 20 * PATIENCE)
     expect_plain_is_apart(t)
-    end(t, "a", agents)

@@ -66,7 +66,7 @@ static void round_begins(struct fuzz_job *j, uint8_t nodes)
 {
     round_over(j);
     j->round = ++rounds;
-    for (uint32_t i = 0; i < 1 + nodes % NODES; i++) {
+    for (uint32_t i = 0; i < 1U + nodes % NODES; i++) {
         store_route_place(r, j->job, j->round, i, addresses[nodes >> (4 + i) & 1]);
     }
 }
