@@ -2,10 +2,15 @@
 #include "launcher/proc_owner.h"
 
 #include "launcher/proc_tree.h"
+#include "muster/addr.h"
 #include "muster/mem.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -44,6 +49,68 @@ uint64_t proc_owner_parse_socket(const char *line, uint16_t local_port, uint16_t
                  strtoul(words[WORD_STATE], NULL, 16) != TCP_LISTENS;
     return is_it ? strtoull(words[WORD_INODE], NULL, 10) : 0;
 }
+
+/* ---- one connection, from the kernel ---- */
+
+static bool put_address(const char *host, uint32_t *ret_words, uint8_t *ret_family)
+{
+    struct sockaddr_storage a;
+    if (mu_addr_from_numeric(host, 0, &a) != 0) {
+        return false;
+    }
+    *ret_family = (uint8_t)a.ss_family;
+    if (a.ss_family == AF_INET) {
+        memcpy(ret_words, &((const struct sockaddr_in *)&a)->sin_addr, sizeof(struct in_addr));
+    } else {
+        memcpy(ret_words, &((const struct sockaddr_in6 *)&a)->sin6_addr, sizeof(struct in6_addr));
+    }
+    return true;
+}
+
+/* The answer is there when the question was sent: the kernel looks it up meanwhile. */
+static uint64_t exchange(int fd, const struct inet_diag_req_v2 *req)
+{
+    struct {
+        struct nlmsghdr head;
+        struct inet_diag_req_v2 req;
+    } question = {.head = {.nlmsg_len = sizeof(question),
+                           .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                           .nlmsg_flags = NLM_F_REQUEST},
+                  .req = *req};
+    struct {
+        struct nlmsghdr head;
+        struct inet_diag_msg msg;
+        char rest[1024];
+    } answer;
+    if (send(fd, &question, sizeof(question), 0) < 0) {
+        return 0;
+    }
+    ssize_t n = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT);
+    bool is_it = n >= (ssize_t)offsetof(__typeof__(answer), rest) &&
+                 answer.head.nlmsg_type == SOCK_DIAG_BY_FAMILY &&
+                 answer.msg.id.idiag_sport == req->id.idiag_sport &&
+                 answer.msg.id.idiag_dport == req->id.idiag_dport; /* else a listener */
+    return is_it ? answer.msg.idiag_inode : 0;
+}
+
+uint64_t proc_owner_ask_socket(const struct proc_owner_socket *wanted)
+{
+    struct inet_diag_req_v2 req = {.sdiag_protocol = IPPROTO_TCP,
+                                   .idiag_states = ~0U,
+                                   .id = {.idiag_sport = htons(wanted->local_port),
+                                          .idiag_dport = htons(wanted->remote_port),
+                                          .idiag_cookie = {~0U, ~0U}}};
+    uint8_t remote_family;
+    if (!put_address(wanted->local_host, req.id.idiag_src, &req.sdiag_family) ||
+        !put_address(wanted->remote_host, req.id.idiag_dst, &remote_family) ||
+        remote_family != req.sdiag_family) {
+        return 0;
+    }
+    mu_autoclose int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    return fd >= 0 ? exchange(fd, &req) : 0;
+}
+
+/* ---- whose is it? ---- */
 
 static void find_inodes(struct search *s, const char *table, uint16_t local_port,
                         uint16_t remote_port)
@@ -98,12 +165,15 @@ static bool holds_socket(struct search *s, pid_t pid)
     return is_found;
 }
 
-enum ctl_owned_answer proc_owner_find(pid_t root, pid_t pid, uint16_t local_port,
-                                      uint16_t remote_port)
+enum ctl_owned_answer proc_owner_find(pid_t root, pid_t pid, const struct proc_owner_socket *wanted)
 {
     struct search s = {0};
-    find_inodes(&s, "/proc/self/net/tcp", local_port, remote_port);
-    find_inodes(&s, "/proc/self/net/tcp6", local_port, remote_port);
+    s.inodes[0] = proc_owner_ask_socket(wanted);
+    s.inode_count = s.inodes[0] != 0 ? 1 : 0;
+    if (s.inode_count == 0) {
+        find_inodes(&s, "/proc/self/net/tcp", wanted->local_port, wanted->remote_port);
+        find_inodes(&s, "/proc/self/net/tcp6", wanted->local_port, wanted->remote_port);
+    }
     mu_autofree struct proc_stat *tree = mu_calloc(MAX_TREE, sizeof(*tree));
     size_t count = proc_tree_descendants(root, PROC_TREE_AUTO, tree, MAX_TREE);
     bool is_in_tree = false;

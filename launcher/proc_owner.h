@@ -3,8 +3,10 @@
  * Does a process tree hold a certain TCP connection? The kernel's own tables say whose a socket is,
  * whatever the process calls itself in a pid namespace of its own.
  *
- * Reads the whole table of connections and the descriptors of the tree: about a millisecond for a
- * node's workers, so it is for clients that nothing simpler explains.
+ * The kernel is asked for the one connection, which takes microseconds; if it cannot be (other
+ * addresses, no NETLINK_SOCK_DIAG) the whole table of connections is read, which takes
+ * milliseconds. Then the descriptors of the tree. So it is for clients that nothing simpler
+ * explains.
  *
  * Threading: any.
  */
@@ -20,10 +22,21 @@
  */
 uint64_t proc_owner_parse_socket(const char *line, uint16_t local_port, uint16_t remote_port);
 
+struct proc_owner_socket {
+    const char *local_host; /* numeric; likely, not certain, as is `remote_host` */
+    const char *remote_host;
+    uint16_t local_port;
+    uint16_t remote_port;
+};
+
+/* The inode of exactly this connection, as the kernel tells; 0: there is none, or it does not tell.
+ */
+uint64_t proc_owner_ask_socket(const struct proc_owner_socket *wanted);
+
 /*
- * Is it a descendant of `root` that connected from `local_port` to `remote_port`? `pid` (0: not
+ * Is it a descendant of `root` that holds the connection? `pid` (0: not
  * known) is looked at first, and is all there is to go by where the socket cannot be seen: in
  * another network namespace, or held by a process whose descriptors are not ours to read.
  */
-enum ctl_owned_answer proc_owner_find(pid_t root, pid_t pid, uint16_t local_port,
-                                      uint16_t remote_port);
+enum ctl_owned_answer proc_owner_find(pid_t root, pid_t pid,
+                                      const struct proc_owner_socket *wanted);

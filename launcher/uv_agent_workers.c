@@ -202,8 +202,13 @@ void uv_agent_workers_look(struct uv_agent *a, struct ctl_whose w)
 {
     pid_t root = a->procs != NULL ? uv_procs_root(a->procs) : 0;
     enum ctl_owned_answer answer = CTL_OWNED_NO;
-    if (root != 0 && w.pid <= INT32_MAX && w.port <= UINT16_MAX) {
-        answer = proc_owner_find(root, (pid_t)w.pid, (uint16_t)w.port, a->endpoint.port);
+    if (root != 0 && a->link != NULL && w.pid <= INT32_MAX && w.port <= UINT16_MAX) {
+        /* It was told the addresses of our own connection, so it most likely has the same. */
+        struct proc_owner_socket wanted = {.local_host = uv_conn_local(a->link),
+                                           .remote_host = a->master_addr,
+                                           .local_port = (uint16_t)w.port,
+                                           .remote_port = a->endpoint.port};
+        answer = proc_owner_find(root, (pid_t)w.pid, &wanted);
     }
     agent_looked(a->engine, w.token, answer);
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -108,6 +109,17 @@ static pid_t start_client(uint16_t server, int forks, uint16_t *ret_port, pid_t 
     return child;
 }
 
+/* `host`: of the kernel's one answer; anything else, and the tables are read. */
+static enum ctl_owned_answer find(pid_t root, pid_t pid, const char *host, uint16_t local_port,
+                                  uint16_t remote_port)
+{
+    struct proc_owner_socket wanted = {.local_host = host,
+                                       .remote_host = host,
+                                       .local_port = local_port,
+                                       .remote_port = remote_port};
+    return proc_owner_find(root, pid, &wanted);
+}
+
 static void test_sockets_of_a_tree(void **state)
 {
     (void)state;
@@ -117,22 +129,51 @@ static void test_sockets_of_a_tree(void **state)
     pid_t deep;
     pid_t root = start_client(port, 2, &theirs, &deep);
     assert_true(root != deep);
-    /* by its pid, without it, and by a wrong one: a pid namespace of its own */
-    assert_int_equal(proc_owner_find(root, deep, theirs, port), CTL_OWNED_SOCKET);
-    assert_int_equal(proc_owner_find(root, 0, theirs, port), CTL_OWNED_SOCKET);
-    assert_int_equal(proc_owner_find(root, 1, theirs, port), CTL_OWNED_SOCKET);
-    /* a connection of ours is not theirs, even if it bears the pid of one of them */
     int mine = connect_to(port);
-    assert_int_equal(proc_owner_find(root, getpid(), port_of(mine, true), port), CTL_OWNED_NO);
-    assert_int_equal(proc_owner_find(root, deep, port_of(mine, true), port), CTL_OWNED_NO);
-    /* no such connection here: the pid is all there is */
-    uint16_t nobodys = port_of(mine, true);
-    close(mine);
-    assert_int_equal(proc_owner_find(root, deep, nobodys, 1), CTL_OWNED_PID);
-    assert_int_equal(proc_owner_find(root, getpid(), nobodys, 1), CTL_OWNED_UNSEEN);
-    assert_int_equal(proc_owner_find(root, 0, nobodys, 1), CTL_OWNED_UNSEEN);
+    static const char *const hosts[] = {"127.0.0.1", "127.0.0.2", "::1", "?"};
+    for (size_t i = 0; i < MU_COUNT(hosts); i++) {
+        const char *h = hosts[i];
+        /* by its pid, without it, and by a wrong one: a pid namespace of its own */
+        assert_int_equal(find(root, deep, h, theirs, port), CTL_OWNED_SOCKET);
+        assert_int_equal(find(root, 0, h, theirs, port), CTL_OWNED_SOCKET);
+        assert_int_equal(find(root, 1, h, theirs, port), CTL_OWNED_SOCKET);
+        /* a connection of ours is not theirs, even if it bears the pid of one of them */
+        assert_int_equal(find(root, getpid(), h, port_of(mine, true), port), CTL_OWNED_NO);
+        assert_int_equal(find(root, deep, h, port_of(mine, true), port), CTL_OWNED_NO);
+        /* no such connection here: the pid is all there is */
+        assert_int_equal(find(root, deep, h, port_of(mine, true), 1), CTL_OWNED_PID);
+        assert_int_equal(find(root, getpid(), h, port_of(mine, true), 1), CTL_OWNED_UNSEEN);
+        assert_int_equal(find(root, 0, h, port_of(mine, true), 1), CTL_OWNED_UNSEEN);
+        /* the listener is no connection */
+        assert_int_equal(find(root, 0, h, port, 1), CTL_OWNED_UNSEEN);
+    }
     kill(root, SIGKILL);
     waitpid(root, NULL, 0);
+    close(mine);
+    close(server);
+}
+
+static void test_the_kernel_tells(void **state)
+{
+    (void)state;
+    int server = listen_here();
+    int mine = connect_to(port_of(server, true));
+    struct proc_owner_socket wanted = {.local_host = "127.0.0.1",
+                                       .remote_host = "127.0.0.1",
+                                       .local_port = port_of(mine, true),
+                                       .remote_port = port_of(server, true)};
+    uint64_t inode = proc_owner_ask_socket(&wanted);
+    struct stat st;
+    assert_int_equal(fstat(mine, &st), 0);
+    if (inode == 0) {
+        skip(); /* a kernel without tcp_diag */
+    }
+    assert_int_equal(inode, st.st_ino);
+    wanted.local_port = wanted.remote_port;
+    assert_int_equal(proc_owner_ask_socket(&wanted), 0);
+    wanted.remote_host = "::1";
+    assert_int_equal(proc_owner_ask_socket(&wanted), 0);
+    close(mine);
     close(server);
 }
 
@@ -141,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_sockets_of_a_tree),
+        cmocka_unit_test(test_the_kernel_tells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
