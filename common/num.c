@@ -57,6 +57,27 @@ int mu_parse_duration(const char *text, int64_t *ret_ms, struct mu_err *err)
                       "'%s' is not a time span such as 30, 1.5s, 500ms, 10m or 2h", text);
 }
 
+int mu_parse_size(const char *text, int64_t *ret_bytes, struct mu_err *err)
+{
+    static const char units[] = "KMGT";
+    const int64_t limit = INT64_C(1) << 60;
+    char digits[24];
+    size_t len = strspn(text, "0123456789");
+    const char *unit = text[len] != '\0' ? strchr(units, text[len]) : NULL;
+    int shift = unit != NULL ? 10 * (int)(unit - units + 1) : 0;
+    int64_t v;
+    if (len > 0 && len < sizeof(digits) && (text[len] == '\0' || unit != NULL) &&
+        (unit == NULL || text[len + 1] == '\0')) {
+        memcpy(digits, text, len);
+        digits[len] = '\0';
+        if (parse_whole(digits, &v) == 0 && v <= limit >> shift) {
+            *ret_bytes = v << shift;
+            return 0;
+        }
+    }
+    return mu_err_set(err, MU_E_USAGE, 0, "'%s' is not a number of bytes such as 512M or 4G", text);
+}
+
 int mu_parse_range(const char *text, int64_t limit, int64_t *ret_min, int64_t *ret_max,
                    struct mu_err *err)
 {

@@ -368,8 +368,8 @@ void uv_conn_set_timeout(struct uv_conn *c, int64_t timeout_ms)
 {
     int seconds = timeout_ms >= 4000 ? (int)(timeout_ms / 2000) : 1;
     uv_tcp_keepalive(&c->tcp, 1, (unsigned)seconds);
-    uv_os_fd_t fd;
-    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0) {
+    int fd = uv_conn_descriptor(c);
+    if (fd >= 0) {
         int probes = 3;
         int every = seconds > 3 ? seconds / 3 : 1;
         unsigned in_flight = (unsigned)timeout_ms;
@@ -392,6 +392,12 @@ const char *uv_conn_local(const struct uv_conn *c)
 uint16_t uv_conn_peer_port(const struct uv_conn *c)
 {
     return c->peer_port;
+}
+
+int uv_conn_descriptor(const struct uv_conn *c)
+{
+    uv_os_fd_t fd;
+    return uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 ? fd : -1;
 }
 
 static void on_linger_over(uv_timer_t *timer)

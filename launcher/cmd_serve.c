@@ -124,7 +124,8 @@ static int listen_on(struct serve *s, const struct mu_endpoint *endpoint, struct
 
 static int serve(struct serve *s, const struct options *opts, struct mu_err *err)
 {
-    struct coordinator_config config = {.run_id = opts->only_rdzv_id};
+    struct coordinator_config config = {.run_id = opts->only_rdzv_id,
+                                        .store_bytes = (uint64_t)opts->store_memory};
     s->err_out = uv_out_new(&s->loop, STDERR_FILENO, err);
     if (s->err_out == NULL) {
         return -1;

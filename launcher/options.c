@@ -47,6 +47,7 @@ static void clear_field(struct options *opts, const struct options_row *row)
         break;
     case OPTIONS_INT:
     case OPTIONS_DURATION:
+    case OPTIONS_SIZE:
         *(int64_t *)field = -1;
         break;
     case OPTIONS_FLAG:
@@ -138,6 +139,21 @@ static int set_flag(const char *text, bool *ret_value, struct mu_err *err)
     return 0;
 }
 
+static int set_size(const struct options_row *row, const char *text, int64_t *ret_bytes,
+                    struct mu_err *err)
+{
+    int64_t bytes;
+    if (mu_parse_size(text, &bytes, err) != 0) {
+        return -1;
+    }
+    if (bytes < row->min) {
+        return mu_err_set(err, MU_E_USAGE, 0, "'%s' is less than %lld bytes", text,
+                          (long long)row->min);
+    }
+    *ret_bytes = bytes;
+    return 0;
+}
+
 static int set_endpoint(const char *text, struct mu_endpoint *ret_endpoint, struct mu_err *err)
 {
     if (text[0] == '\0') {
@@ -161,6 +177,8 @@ static int set_field(const struct options_row *row, void *field, const char *tex
         return set_flag(text, field, err);
     case OPTIONS_DURATION:
         return set_duration(row, text, field, err);
+    case OPTIONS_SIZE:
+        return set_size(row, text, field, err);
     case OPTIONS_RANGE:
         return mu_parse_range(text, row->max, &range->min, &range->max, err);
     case OPTIONS_ENDPOINT:

@@ -25,6 +25,7 @@ enum options_type {
     OPTIONS_INT,
     OPTIONS_FLAG,
     OPTIONS_DURATION,
+    OPTIONS_SIZE,
     OPTIONS_RANGE,
     OPTIONS_ENDPOINT,
 };
@@ -84,6 +85,7 @@ struct options_rendezvous {
 #define OPTIONS_FIELD_INT(field)      int64_t field;
 #define OPTIONS_FIELD_FLAG(field)     bool field;
 #define OPTIONS_FIELD_DURATION(field) int64_t field;
+#define OPTIONS_FIELD_SIZE(field)     int64_t field;
 #define OPTIONS_FIELD_RANGE(field)    struct options_range field;
 #define OPTIONS_FIELD_ENDPOINT(field) struct mu_endpoint field;
 

@@ -157,6 +157,29 @@ static void render_nodes(const json_t *nodes, struct mu_buf *out)
     }
 }
 
+/* What went wrong at the port; nothing if nothing did. */
+static void render_trouble(const json_t *document, struct mu_buf *out)
+{
+    static const struct {
+        const char *name;
+        const char *words;
+    } troubles[] = {
+        {"turned_away", "turned away for want of descriptors"},
+        {"accept_failed", "that the system could not take"},
+        {"backlog_full", "times the queue of new ones was full (net.core.somaxconn)"},
+        {"store_broken", "store clients closed for breaking the protocol"},
+        {"store_over_limit", "store clients closed at a limit"},
+        {"store_slow_dropped", "store clients closed for not reading"},
+    };
+    const json_t *port = json_object_get(document, "port");
+    for (size_t i = 0; i < MU_COUNT(troubles); i++) {
+        if (number_of(port, troubles[i].name) > 0) {
+            mu_buf_printf(out, "connections: %lld %s\n", number_of(port, troubles[i].name),
+                          troubles[i].words);
+        }
+    }
+}
+
 void status_text_render(const json_t *document, struct mu_buf *out)
 {
     const json_t *jobs = json_object_get(document, "jobs");
@@ -172,4 +195,5 @@ void status_text_render(const json_t *document, struct mu_buf *out)
         render_head(job, out);
         render_nodes(json_object_get(job, "nodes"), out);
     }
+    render_trouble(document, out);
 }

@@ -111,8 +111,10 @@ static void on_dial_failed(void *arg, const struct mu_err *why)
 static bool host(struct uv_agent *a, const struct sockaddr_storage *addrs, size_t count,
                  struct mu_err *err)
 {
-    struct uv_host_spec spec = {
-        .host = a->endpoint.host, .run_id = a->opts->rdzv_id, .agent_id = a->config.agent_id};
+    struct uv_host_spec spec = {.host = a->endpoint.host,
+                                .run_id = a->opts->rdzv_id,
+                                .agent_id = a->config.agent_id,
+                                .store_bytes = (uint64_t)a->opts->store_memory};
     a->coordinator = uv_host_try(&a->loop, &spec, addrs, count, &a->endpoint.port, err);
     if (a->coordinator == NULL) {
         return false;

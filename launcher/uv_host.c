@@ -52,7 +52,8 @@ struct coordinator *uv_host_try(uv_loop_t *loop, const struct uv_host_spec *spec
         }
         struct sockaddr_storage serve = address_to_serve(spec->host, addrs[i]);
         struct coordinator_config config = {.run_id = spec->run_id,
-                                            .embedded_agent = spec->agent_id};
+                                            .embedded_agent = spec->agent_id,
+                                            .store_bytes = spec->store_bytes};
         struct coordinator *c = coordinator_new(loop, &config);
         if (coordinator_listen(c, (const struct sockaddr *)&serve, ret_port, err) == 0) {
             return c;

@@ -16,6 +16,7 @@ struct uv_host_spec {
     const char *host; /* of the endpoint, as given: "127.0.0.1" and "node1" are treated apart */
     const char *run_id;
     uint64_t agent_id;
+    uint64_t store_bytes;
 };
 
 /*

@@ -118,9 +118,11 @@ static json_t *failure_json(const struct member_failure *f)
 
 json_t *job_view_store_json(const struct store_stats *store)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "keys", (json_int_t)store->keys, "bytes",
-                     (json_int_t)store->bytes, "clients", (json_int_t)store->clients, "waiting",
-                     (json_int_t)store->waiting, "queries", (json_int_t)store->queries);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "keys", (json_int_t)store->keys,
+                     "bytes", (json_int_t)store->bytes, "unread_bytes", (json_int_t)store->unread,
+                     "partial_bytes", (json_int_t)store->partial, "clients",
+                     (json_int_t)store->clients, "waiting", (json_int_t)store->waiting, "queries",
+                     (json_int_t)store->queries);
 }
 
 json_t *job_view_json(const struct member_view *view, const struct store_stats *store,

@@ -8,9 +8,18 @@
 #include "muster/mem.h"
 #include "muster/rand.h"
 
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
-enum { ACCEPT_BACKLOG = 65535, LINGER_MS = 2000 };
+enum {
+    ACCEPT_BACKLOG = 65535, /* the kernel makes net.core.somaxconn of it */
+    LINGER_MS = 2000,
+    KEPT_DESCRIPTORS = 256, /* for the workers' pipes, files, connections of our own */
+    WARN_EVERY_MS = 10 * 1000,
+};
 
 int64_t coordinator_now(const struct coordinator *c)
 {
@@ -35,6 +44,8 @@ struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_co
 {
     struct coordinator *c = mu_alloc(sizeof(*c));
     c->loop = loop;
+    c->store_bytes = config->store_bytes;
+    c->warned_ms = INT64_MIN / 2;
     c->run_id = config->run_id != NULL ? mu_strdup(config->run_id) : NULL;
     c->member_config.embedded_agent = config->embedded_agent;
     ssize_t n = getrandom(&c->member_config.coordinator_id, sizeof(uint64_t), 0);
@@ -49,7 +60,7 @@ struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_co
     uint64_t seed;
     mu_rand_bytes(&seed, sizeof(seed));
     c->route = store_route_new(seed);
-    c->shared_store = uv_store_server_new(loop, MU_STORE_MAX_BYTES, &c->store_counters);
+    c->shared_store = uv_store_server_new(loop, c->store_bytes, &c->store_counters);
     return c;
 }
 
@@ -110,19 +121,68 @@ void coordinator_arm(struct coordinator *c)
 
 /* ---- accepting ---- */
 
+/* Is this among the last descriptors? The kernel hands out the lowest that is free. */
+static bool is_one_of_the_last(const struct uv_conn *conn)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return false;
+    }
+    rlim_t kept = limit.rlim_cur / 4 < KEPT_DESCRIPTORS ? limit.rlim_cur / 4 : KEPT_DESCRIPTORS;
+    return (rlim_t)uv_conn_descriptor(conn) >= limit.rlim_cur - kept;
+}
+
+/* Thousands are turned away in a moment: say it once in a while. */
+static void warn_about_descriptors(struct coordinator *c, const char *why)
+{
+    if (coordinator_now(c) - c->warned_ms >= WARN_EVERY_MS) {
+        c->warned_ms = coordinator_now(c);
+        mu_log(MU_LOG_WARN,
+               "%s: %" PRIu64 " connections turned away so far; they may try again. Raise the "
+               "limit on open files (ulimit -Hn)",
+               why, c->port.turned_away + c->port.accept_failed);
+    }
+}
+
+/* Looked at once in a turn of the loop, before what waits is taken out of the queue. */
+static void look_at_backlog(struct coordinator *c, const uv_tcp_t *listener)
+{
+    if (c->backlog_seen_ms == coordinator_now(c)) {
+        return;
+    }
+    c->backlog_seen_ms = coordinator_now(c);
+    uv_os_fd_t fd;
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    /* Of a listening socket these two are the length of its queue, and the most it may be. */
+    if (uv_fileno((const uv_handle_t *)listener, &fd) == 0 &&
+        getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+        info.tcpi_unacked >= info.tcpi_sacked) {
+        c->port.backlog_full++;
+    }
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct coordinator *c = listener->data;
     struct mu_err err = MU_ERR_INIT;
+    look_at_backlog(c, c->listener);
     if (status != 0) {
         mu_err_set(&err, MU_E_SYSTEM, -status, "accept a connection");
     }
     struct uv_conn *conn = status == 0 ? uv_conn_accept(listener, &err) : NULL;
     if (conn == NULL) {
-        /* Usually out of descriptors. libuv goes on; the peer waits in the backlog. */
-        mu_log(MU_LOG_WARN, "%s", err.text);
+        c->port.accept_failed++;
+        warn_about_descriptors(c, err.text);
         return;
     }
+    if (is_one_of_the_last(conn)) {
+        c->port.turned_away++;
+        warn_about_descriptors(c, "too many connections for the limit on open files");
+        uv_conn_close(conn);
+        return;
+    }
+    c->port.accepted++;
     peer_new(c, conn);
     coordinator_arm(c);
 }

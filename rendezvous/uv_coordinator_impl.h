@@ -44,6 +44,15 @@ struct job {
 TAILQ_HEAD(peer_list, peer);
 TAILQ_HEAD(job_list, job);
 
+/* What became of connections to the port; for status. */
+struct port_counters {
+    uint64_t accepted;
+    uint64_t dropped;       /* strangers: unknown first byte, nothing in time, ... */
+    uint64_t turned_away;   /* there were too few descriptors left */
+    uint64_t accept_failed; /* the system gave none */
+    uint64_t backlog_full;  /* times the kernel's queue of new connections was found full */
+};
+
 struct coordinator {
     uv_loop_t *loop;
     uv_tcp_t *listener; /* owned */
@@ -60,8 +69,11 @@ struct coordinator {
     uint32_t job_count;
     struct store_route *route;            /* owned */
     struct uv_store_server *shared_store; /* owned; of plain c10d clients */
+    uint64_t store_bytes;                 /* that each may hold */
     struct uv_store_counters store_counters;
-    uint64_t dropped; /* strangers */
+    struct port_counters port;
+    int64_t backlog_seen_ms; /* when the listener's queue was looked at */
+    int64_t warned_ms;       /* when it was said that connections are turned away */
 };
 
 /* ---- uv_coordinator.c ---- */

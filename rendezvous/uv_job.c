@@ -106,7 +106,7 @@ static void new_round(struct job *job, uint32_t round)
     mu_log(MU_LOG_DEBUG, "job '%s': fresh store for round %u", job->run_id, round);
     struct coordinator *c = job->coordinator;
     round_over(job);
-    job->store = uv_store_server_new(c->loop, MU_STORE_MAX_BYTES, &c->store_counters);
+    job->store = uv_store_server_new(c->loop, c->store_bytes, &c->store_counters);
     route_round_begins(job, round);
 }
 
@@ -155,6 +155,34 @@ void job_carry_out(struct job *job)
     }
 }
 
+/* What became of those who connected, and what clients of all stores did. */
+static json_t *port_json(const struct coordinator *c)
+{
+    const struct port_counters *port = &c->port;
+    const struct uv_store_counters *store = &c->store_counters;
+    const struct {
+        const char *name;
+        uint64_t count;
+    } fields[] = {
+        {"accepted", port->accepted},
+        {"turned_away", port->turned_away},
+        {"accept_failed", port->accept_failed},
+        {"backlog_full", port->backlog_full},
+        {"held_clients", store_route_held(c->route)},
+        {"store_clients", store->clients},
+        {"store_broken", store->broken},
+        {"store_over_limit", store->over_limit},
+        {"store_paused", store->paused},
+        {"store_slow_dropped", store->slow_dropped},
+        {"store_delayed_turns", store->delayed_turns},
+    };
+    json_t *o = json_object();
+    for (size_t i = 0; i < MU_COUNT(fields); i++) {
+        json_object_set_new(o, fields[i].name, json_integer((json_int_t)fields[i].count));
+    }
+    return o;
+}
+
 char *job_status_document(struct coordinator *c, struct mu_slice run_id)
 {
     json_t *jobs = json_array();
@@ -175,10 +203,10 @@ char *job_status_document(struct coordinator *c, struct mu_slice run_id)
     snprintf(id, sizeof(id), "%016llx", (unsigned long long)c->member_config.coordinator_id);
     struct store_stats shared = uv_store_server_stats(c->shared_store);
     json_t *document =
-        json_pack("{s:s, s:s, s:b, s:I, s:I, s:o, s:o}", "muster", MUSTER_VERSION, "coordinator",
+        json_pack("{s:s, s:s, s:b, s:I, s:o, s:o, s:o}", "muster", MUSTER_VERSION, "coordinator",
                   id, "embedded", c->member_config.embedded_agent != 0, "dropped_connections",
-                  (json_int_t)c->dropped, "held_clients", (json_int_t)store_route_held(c->route),
-                  "shared_store", job_view_store_json(&shared), "jobs", jobs);
+                  (json_int_t)c->port.dropped, "port", port_json(c), "shared_store",
+                  job_view_store_json(&shared), "jobs", jobs);
     char *text = json_dumps(document, JSON_COMPACT);
     json_decref(document);
     return text;

@@ -62,7 +62,7 @@ void peer_finish(struct peer *p, int64_t linger_ms)
 
 void peer_drop(struct peer *p, const char *why)
 {
-    p->coordinator->dropped++;
+    p->coordinator->port.dropped++;
     mu_log(MU_LOG_INFO, "dropped a connection from %s: %s", uv_conn_peer(p->conn), why);
     peer_close(p);
 }

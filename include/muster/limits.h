@@ -43,7 +43,6 @@ enum {
     MU_STORE_MAX_VALUE = 8 * 1024 * 1024,
     MU_STORE_MAX_KEYS_PER_QUERY = 131072,
     MU_STORE_MAX_REQUEST = 64 * 1024 * 1024, /* one whole request, ours: bounds a multi_set */
-    MU_STORE_MAX_BYTES = 1024 * 1024 * 1024, /* keys and values of one store */
     MU_STORE_MAX_REPLY = 64 * 1024 * 1024,   /* memory of one connection's unread replies, ours */
     MU_STORE_UNREAD_HIGH = 1024 * 1024,      /* of them, when its requests are left unread too */
 };

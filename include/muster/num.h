@@ -19,6 +19,9 @@ int mu_parse_int(const char *text, int64_t min, int64_t max, int64_t *ret_value,
  */
 int mu_parse_duration(const char *text, int64_t *ret_ms, struct mu_err *err);
 
+/* A number of bytes: a whole number with an optional unit K, M, G or T (of 1024). At most 2^60. */
+int mu_parse_size(const char *text, int64_t *ret_bytes, struct mu_err *err);
+
 /* "N" or "MIN:MAX" with 1 <= MIN <= MAX <= limit. */
 int mu_parse_range(const char *text, int64_t limit, int64_t *ret_min, int64_t *ret_max,
                    struct mu_err *err);

@@ -85,6 +85,9 @@ const char *uv_conn_peer(const struct uv_conn *c);
 const char *uv_conn_local(const struct uv_conn *c);
 uint16_t uv_conn_peer_port(const struct uv_conn *c); /* 0: not known */
 
+/* Its descriptor, which stays the connection's; -1 if it has none yet. */
+int uv_conn_descriptor(const struct uv_conn *c);
+
 /* Close at once; what is unsent is lost. No handler is called any more. */
 void uv_conn_close(struct uv_conn *c);
 

@@ -5,6 +5,9 @@
  * The first byte of a connection tells what it speaks: 0x00 c10d, 0x9d the control protocol.
  * Whoever sends anything else, or nothing for MU_PREFACE_TIMEOUT_MS, is dropped and counted.
  *
+ * As many connections are served as there are descriptors, but for some that are kept for what else
+ * this process does: beyond that they are turned away at once, counted, and may try again.
+ *
  * It lives in `muster serve`, which accepts any number of jobs, or inside the agent on the master
  * node, which accepts its own.
  *
@@ -24,6 +27,7 @@ struct coordinator;
 struct coordinator_config {
     const char *run_id;      /* the one job accepted; NULL: any. Copied */
     uint64_t embedded_agent; /* agent_id of the agent in this process; 0: stand-alone */
+    uint64_t store_bytes;    /* that each store may hold */
 };
 
 /* Owned by the caller; released with coordinator_close(). */

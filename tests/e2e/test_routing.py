@@ -72,7 +72,7 @@ def expect_apart(t: Case, labels: Sequence[str]) -> None:
     for label in labels:
         store = status.job(label)["store"]
         expect((store["keys"], store["clients"]) == (len(OWN_KEYS), RANKS), f"{label}: {store}")
-    expect(status.data["held_clients"] == 0, f"{status.data['held_clients']} clients are held")
+    expect(status.data["port"]["held_clients"] == 0, f"{status.data['port']['held_clients']} clients are held")
 
 
 def shared(t: Case) -> dict[str, int]:
@@ -202,7 +202,7 @@ def test_plain_client_that_says_nothing_more(t: Case) -> None:
     agents = start(t, "a", worker(t, "a"))
     results(t, "a")
     client = plain(t, None)
-    wait_for(lambda: t.status().data["held_clients"] == 0 and shared(t)["clients"] == 1,
+    wait_for(lambda: t.status().data["port"]["held_clients"] == 0 and shared(t)["clients"] == 1,
              "the client to be let in", 10 * PATIENCE)
     client.set("same", b"plain")
     expect(client.keys() == ["same"], f"it sees {client.keys()}")
@@ -304,7 +304,7 @@ def test_agent_that_stands_still(t: Case) -> None:
     results(t, "a", 1)
     agents[0].signal(signal.SIGSTOP)
     client = Client("127.0.0.1", t.port, os.getpid(), 30 * PATIENCE)
-    wait_for(lambda: t.status().data["held_clients"] == 1, "the client to be held", 10 * PATIENCE)
+    wait_for(lambda: t.status().data["port"]["held_clients"] == 1, "the client to be held", 10 * PATIENCE)
     expect(shared(t)["clients"] == 0, f"it was let in: {shared(t)}")
     agents[0].signal(signal.SIGCONT)
     expect(client.pong() == os.getpid() and client.keys() == [], "it sees keys of the job")
@@ -319,7 +319,7 @@ def test_agent_that_is_lost_with_the_answer(t: Case) -> None:
     results(t, "a", 1)
     agents[0].signal(signal.SIGSTOP)
     client = Client("127.0.0.1", t.port, os.getpid(), 30 * PATIENCE)
-    wait_for(lambda: t.status().data["held_clients"] == 1, "the client to be held", 10 * PATIENCE)
+    wait_for(lambda: t.status().data["port"]["held_clients"] == 1, "the client to be held", 10 * PATIENCE)
     agents[0].signal(signal.SIGKILL)
     try:
         client.pong()

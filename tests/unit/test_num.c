@@ -121,6 +121,51 @@ static void test_duration_refuses(void **state)
     }
 }
 
+static void test_size(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t bytes;
+    } good[] = {
+        {"0", 0},
+        {"1", 1},
+        {"4K", 4096},
+        {"512M", INT64_C(536870912)},
+        {"4G", INT64_C(4294967296)},
+        {"1048576T", INT64_C(1) << 60},
+        {"1152921504606846976", INT64_C(1) << 60},
+    };
+    for (size_t i = 0; i < MU_COUNT(good); i++) {
+        int64_t bytes = -1;
+        assert_int_equal(mu_parse_size(good[i].text, &bytes, NULL), 0);
+        assert_true(bytes == good[i].bytes);
+    }
+    static const char *const bad[] = {
+        "",
+        "K",
+        "-1",
+        "+1",
+        "1k",
+        "1 K",
+        "1KB",
+        "1.",
+        "1P",
+        "1KK",
+        " 1",
+        "1048577T",
+        "9"
+        "9999999999999999999999",
+    };
+    for (size_t i = 0; i < MU_COUNT(bad); i++) {
+        int64_t bytes = 99;
+        struct mu_err err = MU_ERR_INIT;
+        assert_int_equal(mu_parse_size(bad[i], &bytes, &err), -1);
+        assert_int_equal(err.code, MU_E_USAGE);
+        assert_true(bytes == 99);
+    }
+}
+
 static void test_range(void **state)
 {
     (void)state;
@@ -150,9 +195,13 @@ static void test_range(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_int_accepts),      cmocka_unit_test(test_int_refuses),
-        cmocka_unit_test(test_int_bounds),       cmocka_unit_test(test_duration_accepts),
-        cmocka_unit_test(test_duration_refuses), cmocka_unit_test(test_range),
+        cmocka_unit_test(test_int_accepts),
+        cmocka_unit_test(test_int_refuses),
+        cmocka_unit_test(test_int_bounds),
+        cmocka_unit_test(test_duration_accepts),
+        cmocka_unit_test(test_duration_refuses),
+        cmocka_unit_test(test_range),
+        cmocka_unit_test(test_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

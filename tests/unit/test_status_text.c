@@ -11,7 +11,8 @@
 #include <cmocka.h>
 
 static const char document[] =
-    "{'jobs': [{'run_id': 'j', 'state': 'failed', 'since_s': 200.7, 'round': 2, 'restarts': 1,"
+    "{'port': {'accepted': 900, 'turned_away': 3, 'backlog_full': 0, 'store_slow_dropped': 1},"
+    " 'jobs': [{'run_id': 'j', 'state': 'failed', 'since_s': 200.7, 'round': 2, 'restarts': 1,"
     " 'max_restarts': 1, 'min_nodes': 1, 'max_nodes': 2, 'nodes_joined': 2, 'world_size': 3,"
     " 'exit_status': 139,"
     " 'failure': {'kind': 'worker', 'node': 'b', 'reason': 'killed by SIGSEGV (signal 11)',"
@@ -37,7 +38,9 @@ static const char table[] =
     "       1      1         -  starting     \n"
     "node 1: b (10.0.0.2, agent pid 2) stopped\n"
     "       2      0        77  killed       killed by SIGSEGV (signal 11)\n"
-    "no rank: spare (10.0.0.3, agent pid 3) joined\n";
+    "no rank: spare (10.0.0.3, agent pid 3) joined\n"
+    "connections: 3 turned away for want of descriptors\n"
+    "connections: 1 store clients closed for not reading\n";
 
 /* JSON with ' for ". */
 static json_t *parse(const char *text)
