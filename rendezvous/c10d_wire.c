@@ -84,6 +84,11 @@ static enum c10d_status take_str(struct cursor *c, bool is_key, struct mu_slice 
     return C10D_DONE;
 }
 
+size_t c10d_scan_rest(const struct c10d_scan *scan)
+{
+    return scan->left > 1 ? (scan->left - 1) * sizeof(uint64_t) : 0;
+}
+
 /* A list can be large and come in many pieces: what was checked once is not looked at again. */
 static enum c10d_status take_list(struct cursor *c, struct c10d_scan *scan, bool has_values,
                                   struct c10d_request *req, struct mu_err *err)
@@ -112,10 +117,9 @@ static enum c10d_status take_list(struct cursor *c, struct c10d_scan *scan, bool
             scan->left--;
         }
     }
-    if (status == C10D_MORE) {
-        c->need += (scan->left - 1) * sizeof(uint64_t); /* each string behind it has a length */
-    }
-    if (status != C10D_ERROR && (status == C10D_MORE ? c->need : c->pos) > MU_STORE_MAX_REQUEST) {
+    /* The request ends there or later: each string behind the present one has a length. */
+    size_t least = status == C10D_MORE ? c->need + c10d_scan_rest(scan) : c->pos;
+    if (status != C10D_ERROR && least > MU_STORE_MAX_REQUEST) {
         mu_err_set(err, MU_E_LIMIT, 0, "%s of more than %d bytes", c10d_query_name(c->query),
                    MU_STORE_MAX_REQUEST);
         return C10D_ERROR;

@@ -89,6 +89,12 @@ enum c10d_status { C10D_DONE, C10D_MORE, C10D_ERROR };
 enum c10d_status c10d_decode(struct c10d_scan *scan, const uint8_t *data, size_t len,
                              struct c10d_request *ret_request, size_t *ret_len, struct mu_err *err);
 
+/*
+ * After C10D_MORE: bytes that the request has at least beyond `scan->need`. Not needed for another
+ * call, which may find the string at hand beyond a limit; but who has as many need not call sooner.
+ */
+size_t c10d_scan_rest(const struct c10d_scan *scan);
+
 /* Takes the next string off a decoded request's list, which must not be empty. */
 struct mu_slice c10d_take_str(struct mu_slice *list);
 

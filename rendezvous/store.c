@@ -239,17 +239,20 @@ static enum c10d_status step(struct store_client *c, const uint8_t *data, size_t
     return status;
 }
 
-/* Add to the partial request what it needs for another step, and take that step. */
+/*
+ * Add to the partial request what it needs for another step, and take that step. Of a list that is
+ * here already more than one string at a time is added: a step for each would be slow.
+ */
 static enum c10d_status feed_partial(struct store_client *c, const uint8_t *data, size_t len,
                                      size_t *ret_used, struct mu_err *err)
 {
-    size_t wanted = c->scan.need - c->partial.len;
+    size_t wanted = c->scan.need + c10d_scan_rest(&c->scan) - c->partial.len;
     size_t taken = len < wanted ? len : wanted;
     if (keep_partial(c, data, taken, err) != 0) {
         return C10D_ERROR;
     }
     *ret_used = taken;
-    if (taken < wanted) {
+    if (c->partial.len < c->scan.need) {
         return C10D_MORE;
     }
     size_t used;

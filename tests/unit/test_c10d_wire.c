@@ -168,6 +168,29 @@ static void test_request_limit(void **state)
     mu_buf_fini(&b);
 }
 
+/* However many strings are announced behind the one that is too long. */
+static void test_limits_in_a_list_are_seen_at_once(void **state)
+{
+    (void)state;
+    static const enum c10d_query queries[] = {C10D_WAIT, C10D_MULTI_SET};
+    for (size_t i = 0; i < MU_COUNT(queries); i++) {
+        struct mu_buf b = {0};
+        mu_buf_append_u8(&b, (uint8_t)queries[i]);
+        mu_buf_append_u64(&b, 1000);
+        mu_buf_append_u64(&b, MU_STORE_MAX_KEY + 1);
+        struct c10d_scan scan = {0};
+        struct c10d_request req;
+        size_t used;
+        enum c10d_status status = C10D_MORE;
+        for (size_t len = 1; status == C10D_MORE; len = scan.need) {
+            assert_true(len <= b.len);
+            status = c10d_decode(&scan, b.data, len, &req, &used, NULL);
+        }
+        assert_int_equal(status, C10D_ERROR);
+        mu_buf_fini(&b);
+    }
+}
+
 static void test_unknown_queries(void **state)
 {
     (void)state;
@@ -208,7 +231,7 @@ static void test_a_list_is_scanned_once(void **state)
         calls++;
     }
     assert_int_equal(used, b.len);
-    assert_true(calls <= 1003);
+    assert_true(calls <= 2003); /* for a length, then for the bytes */
     mu_buf_fini(&b);
 }
 
@@ -242,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_request_limit),
+        cmocka_unit_test(test_limits_in_a_list_are_seen_at_once),
         cmocka_unit_test(test_unknown_queries),
         cmocka_unit_test(test_a_list_is_scanned_once),
         cmocka_unit_test(test_show),

@@ -385,6 +385,19 @@ static void test_unfinished_requests(void **state)
     store_free(small);
 }
 
+/* A client that is refused when its bytes come together is refused as early when they do not. */
+static void test_limits_in_pieces(void **state)
+{
+    (void)state;
+    peer_piece = 1;
+    peer_send_refused(&a, MU_E_LIMIT, "key", "bii", C10D_WAIT, (int64_t)1000,
+                      (int64_t)MU_STORE_MAX_KEY + 1);
+    peer_send_refused(&b, MU_E_LIMIT, "value", "bisi", C10D_MULTI_SET, (int64_t)1000, "/k",
+                      (int64_t)MU_STORE_MAX_VALUE + 1);
+    peer_piece = 0;
+    assert_int_equal(store_get_stats(s).bytes, 0);
+}
+
 static void test_stats_return_to_nothing(void **state)
 {
     (void)state;
@@ -450,6 +463,7 @@ int main(void)
         TEST(test_values_at_the_limit),
         TEST(test_max_bytes),
         TEST(test_unfinished_requests),
+        TEST(test_limits_in_pieces),
         TEST(test_stats_return_to_nothing),
         TEST(test_many_keys),
     };
