@@ -42,7 +42,7 @@ CFLAGS_tsan := -O1 -fsanitize=thread
 LDFLAGS_tsan := -fsanitize=thread
 CFLAGS_cov := -O0 --coverage
 LDFLAGS_cov := --coverage
-CFLAGS_fuzz := -O1 -Wno-error -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+CFLAGS_fuzz := -O2 -Wno-error -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 LDFLAGS_fuzz := -fsanitize=address,undefined
 ifeq ($(VARIANT),fuzz)
 CC := clang
@@ -56,6 +56,8 @@ UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 SIM := $(if $(wildcard tests/sim/sim_main.c),$(B)/tests/simulator)
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAY := $(FUZZ:%=$(B)/tests/replay_%)
+SOAK := $(patsubst tests/fuzz/soak_%.c,$(B)/tests/soak_%,$(filter-out %/soak_main.c,$(wildcard tests/fuzz/soak_*.c)))
+FUZZ_MODELS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*_model.c))
 WORKERS := $(patsubst tests/workers/%.c,$(B)/workers/%,$(wildcard tests/workers/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
@@ -105,10 +107,13 @@ $(UNIT): | $(WORKERS)
 $(B)/tests/simulator: $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c)) $(CORE)
 	$(call link,$(LIBS))
 
-$(B)/tests/replay_%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay_main.o $(CORE)
+$(B)/tests/replay_%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay_main.o $(FUZZ_MODELS) $(CORE)
 	$(call link,$(LIBS))
 
-$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(CORE)
+$(B)/tests/soak_%: $(B)/tests/fuzz/soak_%.o $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/soak_main.o $(FUZZ_MODELS) $(CORE)
+	$(call link,$(LIBS))
+
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(FUZZ_MODELS) $(CORE)
 	$(call link,-fsanitize=fuzzer $(LIBS))
 
 # What muster runs is not muster: no sanitizer, whose handlers would change how a worker ends.
