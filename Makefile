@@ -19,6 +19,10 @@ PYTHON ?= python3
 CLANG_TIDY ?= clang-tidy
 CLANG_FORMAT ?= clang-format
 FUZZ_ARGS ?= -max_total_time=120
+# Inputs of fuzz-soak: a day of fuzzing, compressed.
+SOAK_CODEC ?= 100000000
+SOAK_STORE ?= 10000000
+SOAK_SEED ?= $(shell date +%s)
 
 # $(call say,CC,file) names the step; with V=1 make shows the command instead.
 Q := $(if $(V),,@)
@@ -57,7 +61,7 @@ SIM := $(if $(wildcard tests/sim/sim_main.c),$(B)/tests/simulator)
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAY := $(FUZZ:%=$(B)/tests/replay_%)
 SOAK := $(patsubst tests/fuzz/soak_%.c,$(B)/tests/soak_%,$(filter-out %/soak_main.c,$(wildcard tests/fuzz/soak_*.c)))
-FUZZ_MODELS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*_model.c))
+FUZZ_SHARED := $(patsubst %.c,$(B)/%.o,$(filter-out tests/fuzz/fuzz_% tests/fuzz/soak_% tests/fuzz/replay_%,$(wildcard tests/fuzz/*.c)))
 WORKERS := $(patsubst tests/workers/%.c,$(B)/workers/%,$(wildcard tests/workers/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
@@ -107,13 +111,13 @@ $(UNIT): | $(WORKERS)
 $(B)/tests/simulator: $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c)) $(CORE)
 	$(call link,$(LIBS))
 
-$(B)/tests/replay_%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay_main.o $(FUZZ_MODELS) $(CORE)
+$(B)/tests/replay_%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay_main.o $(FUZZ_SHARED) $(CORE)
 	$(call link,$(LIBS))
 
-$(B)/tests/soak_%: $(B)/tests/fuzz/soak_%.o $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/soak_main.o $(FUZZ_MODELS) $(CORE)
+$(B)/tests/soak_%: $(B)/tests/fuzz/soak_%.o $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/soak_main.o $(FUZZ_SHARED) $(CORE)
 	$(call link,$(LIBS))
 
-$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(FUZZ_MODELS) $(CORE)
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(FUZZ_SHARED) $(CORE)
 	$(call link,-fsanitize=fuzzer $(LIBS))
 
 # What muster runs is not muster: no sanitizer, whose handlers would change how a worker ends.
@@ -129,7 +133,7 @@ $(B)/bench/%: $(B)/bench/%.o $(CORE)
 	$(call link,$(LIBS))
 
 # ---- tests: each suite ends with "N passed, N failed, N skipped" ----
-.PHONY: test unit sim replay e2e check-asan check-tsan bench
+.PHONY: test unit sim replay soak fuzz-soak e2e check-asan check-tsan bench
 test: unit sim replay e2e ## all four suites
 
 unit: $(UNIT) ## unit tests
@@ -141,11 +145,14 @@ sim: $(SIM) ## coordinator, agents and store in memory
 replay: $(REPLAY) ## every parser against its fuzz corpus
 	@scripts/run-suite.sh replay $(B)/log $(REPLAY)
 
+soak: $(SOAK) ## a few seconds of generated inputs for the codec and the store
+	@scripts/run-suite.sh soak $(B)/log $(SOAK)
+
 e2e: all $(WORKERS) ## the real program; E2E="-k fault -j 2" selects
 	@MUSTER_BUILD=$(B) $(PYTHON) tests/e2e/run.py $(E2E)
 
-check-asan: ## unit, sim and replay under AddressSanitizer and UBSan
-	+@$(MAKE) --no-print-directory VARIANT=asan unit sim replay
+check-asan: ## unit, sim, replay and soak under AddressSanitizer and UBSan
+	+@$(MAKE) --no-print-directory VARIANT=asan unit sim replay soak
 
 check-tsan: ## unit tests and simulator under ThreadSanitizer
 	+@$(MAKE) --no-print-directory VARIANT=tsan unit sim
@@ -155,6 +162,12 @@ fuzz-%: ## fuzz-NAME: tests/fuzz/fuzz_NAME.c; new inputs and crashes stay in bui
 	@mkdir -p build/fuzz/found/fuzz_$*
 	build/fuzz/fuzz/fuzz_$* -artifact_prefix=build/fuzz/ -rss_limit_mb=1024 -timeout=10 $(FUZZ_ARGS) \
 		build/fuzz/found/fuzz_$* tests/fuzz/corpus/fuzz_$*
+
+fuzz-soak: ## SOAK_CODEC and SOAK_STORE inputs of SOAK_SEED under the sanitizers, without coverage
+	+@$(MAKE) --no-print-directory VARIANT=asan build/asan/tests/soak_c10d_wire build/asan/tests/soak_store \
+		build/asan/tests/replay_fuzz_c10d_wire build/asan/tests/replay_fuzz_store
+	build/asan/tests/soak_c10d_wire -o build -s $(SOAK_SEED) -n $(SOAK_CODEC)
+	build/asan/tests/soak_store -o build -s $(SOAK_SEED) -n $(SOAK_STORE)
 
 bench: all $(BENCH) $(WORKERS) ## benchmarks
 	@if [ -x bench/run.sh ]; then MUSTER_BUILD=$(B) bench/run.sh; \

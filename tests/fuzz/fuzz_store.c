@@ -1,230 +1,304 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store under arbitrary clients. The input is a list of steps, each a byte and, for some, more:
+ * Sequences of operations against the model: after every step each client must have been sent what
+ * the model says, byte for byte, and the store must hold as much as the model.
  *
- *   0xxx xccc  length byte, bytes   client c sends these bytes
- *   10xx xccc  choices              client c sends a request made of small choices (see below)
- *   110x xccc                       client c closes, and another takes its place
- *   111x xxxx                       the server writes what is ready
+ * The input is a byte of settings, then steps. A step is a byte, whose lower half chooses the
+ * client and whose upper half what happens:
  *
- * Free bytes reach the decoder's corners; made requests reach the store's, where the same few keys
- * must meet each other.
+ *   0       length byte, bytes      these bytes are sent
+ *   1       choice                  it closes, and another takes its place
+ *   2       -                       the server writes to one client that is ready
+ *   3       -                       the server writes to all of them
+ *   4       choices, two bytes      a request made of choices is sent, one byte of it damaged
+ *   5..15   choices                 a request made of choices is sent
+ *
+ * What is sent stays on its way until the store is fed with it: a last byte chooses how much that
+ * is, so that requests arrive in any pieces and several at once. Who has too much on its way, since
+ * a request announced more than will ever come, closes at its next turn.
  */
 #include "muster/mem.h"
 #include "rendezvous/c10d_wire.h"
 #include "rendezvous/store.h"
-#include "tests/store_replies.h"
+#include "tests/fuzz/choices.h"
+#include "tests/fuzz/fuzz_target.h"
+#include "tests/fuzz/store_model.h"
+#include "tests/fuzz/wire_model.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+enum { CLIENTS = STORE_MODEL_CLIENTS, LONGEST_INPUT = 4096, MAX_UNFINISHED = 20000 };
 
-enum { CLIENTS = 8, MAX_BYTES = 6000 };
+/* What the model is fed with is never more than it can parse. */
+_Static_assert(MAX_UNFINISHED + CHOICES_MAX_REQUEST + LONGEST_INPUT <= WIRE_MAX_BYTES, "too much");
+
+uint64_t fuzz_steps;
 
 struct world {
     struct store *store;
+    struct store_model *model;
     struct store_client *clients[CLIENTS]; /* owned; each in memory of its own */
+    struct mu_buf way[CLIENTS];            /* owned; sent and not arrived */
     struct mu_reader input;
 };
 
-static void close_client(struct store_client *c)
-{
-    store_client_fini(c);
-    free(c);
-}
+static const uint8_t hello[] = {C10D_VALIDATE, 0xce, 0xf7, 0x85, 0x3c};
 
-static struct store_client *open_client(struct store *s, bool is_validated)
-{
-    struct store_client *c = mu_alloc(sizeof(*c));
-    store_client_init(c, s);
-    if (is_validated) {
-        static const uint8_t hello[] = {0x00, 0xce, 0xf7, 0x85, 0x3c};
-        MU_REQUIRE(store_client_feed(c, hello, sizeof(hello), NULL) == 0);
-    }
-    return c;
-}
-
-/* From memory that ends where the data ends; a client that is refused is closed, as a server does.
- */
-static void feed(struct world *w, size_t index, const void *data, size_t len)
-{
-    struct store_client *c = w->clients[index];
-    struct mu_err err = MU_ERR_INIT;
-    uint8_t *copy = mu_alloc(len);
-    memcpy(copy, data, len);
-    int rc = store_client_feed(c, copy, len, &err);
-    free(copy);
-    MU_REQUIRE((rc != 0) == (err.code != MU_E_NONE));
-    if (rc != 0) {
-        MU_REQUIRE(err.code == MU_E_PROTOCOL || err.code == MU_E_LIMIT);
-        MU_REQUIRE(c->is_broken && c->waits == NULL);
-        close_client(c);
-        w->clients[index] = open_client(w->store, true);
-    }
-}
-
-static void put_key(struct mu_buf *b, uint8_t choice)
-{
-    static const char *const keys[] = {"/a", "/b", "/c", ""};
-    c10d_put_str(b, mu_slice_of(keys[choice % MU_COUNT(keys)]));
-}
-
-static void put_value(struct mu_buf *b, uint8_t choice)
-{
-    static const char *const values[] = {"",  "1",   "-5", "9223372036854775807",
-                                         "x", "12a", "v",  "a value that is longer than a counter"};
-    c10d_put_str(b, mu_slice_of(values[choice % MU_COUNT(values)]));
-}
-
-/* A well-formed request: query, then a byte of choice per field, cut at a chosen place. */
-static void feed_request(struct world *w, size_t index)
-{
-    static const char *const fields[] = {
-#define X(name, opcode, fields) [opcode] = (fields),
-        C10D_QUERIES(X)
-#undef X
-    };
-    struct mu_buf b = {0};
-    uint8_t query = mu_read_u8(&w->input) % (C10D_QUERY_LAST + 1);
-    mu_buf_append_u8(&b, query);
-    for (const char *f = fields[query]; *f != '\0'; f++) {
-        uint8_t choice = mu_read_u8(&w->input);
-        uint64_t count = choice % 5;
-        switch (*f) {
-        case 'u':
-            mu_buf_append_u32(&b, choice);
-            break;
-        case 'i':
-            mu_buf_append_u64(&b, (uint64_t)(choice - INT64_C(8)));
-            break;
-        case 'k':
-            put_key(&b, choice);
-            break;
-        case 'v':
-            put_value(&b, choice);
-            break;
-        default:
-            mu_buf_append_u64(&b, count);
-            for (; count > 0; count--) {
-                put_key(&b, mu_read_u8(&w->input));
-                if (*f == 'P') {
-                    put_value(&b, mu_read_u8(&w->input));
-                }
-            }
-            break;
-        }
-    }
-    size_t cut = mu_read_u8(&w->input) % (b.len + 1);
-    struct store_client *c = w->clients[index];
-    if (cut > 0) {
-        feed(w, index, b.data, cut);
-    }
-    if (cut < b.len && w->clients[index] == c) {
-        feed(w, index, b.data + cut, b.len - cut);
-    }
-    mu_buf_fini(&b);
-}
-
-static void take_ready(struct world *w)
-{
-    const struct store_client *c;
-    while ((c = store_take_ready(w->store)) != NULL) {
-        size_t i = 0;
-        while (i < CLIENTS && w->clients[i] != c) {
-            i++;
-        }
-        MU_REQUIRE(i < CLIENTS); /* one that is open */
-        MU_REQUIRE(!c->is_ready && store_out_len(&c->out) > 0);
-        store_out_fini(&w->clients[i]->out);
-    }
-    for (size_t i = 0; i < CLIENTS; i++) {
-        MU_REQUIRE(store_out_len(&w->clients[i]->out) == 0); /* nothing was forgotten */
-    }
-}
+/* ---- comparing ---- */
 
 static void check(const struct world *w)
 {
-    struct store_stats stats = store_get_stats(w->store);
-    uint64_t waiting = 0;
+    struct store_stats is = store_get_stats(w->store);
+    struct store_stats should = store_model_stats(w->model);
     for (size_t i = 0; i < CLIENTS; i++) {
         const struct store_client *c = w->clients[i];
-        waiting += c->waits != NULL;
+        struct mu_slice sent = {.ptr = (const char *)c->out.bytes.data, .len = c->out.bytes.len};
+        MU_REQUIRE(store_model_matches(w->model, i, sent));
+        MU_REQUIRE(c->pid == store_model_pid(w->model, i));
         MU_REQUIRE((c->waits != NULL) == (c->waits_left > 0));
-        MU_REQUIRE(c->waits_left <= c->waits_count);
         MU_REQUIRE(c->partial.len == 0 || c->scan.need > c->partial.len);
     }
-    MU_REQUIRE(stats.clients == CLIENTS);
-    MU_REQUIRE(stats.waiting == waiting);
-    MU_REQUIRE(stats.bytes <= MAX_BYTES);
+    MU_REQUIRE(is.keys == should.keys);
+    MU_REQUIRE(is.bytes == should.bytes);
+    MU_REQUIRE(is.waiting == should.waiting);
+    MU_REQUIRE(is.clients == should.clients);
+    MU_REQUIRE(is.queries == should.queries);
+}
+
+/* ---- clients ---- */
+
+static void open_client(struct world *w, size_t i)
+{
+    w->clients[i] = mu_alloc(sizeof(*w->clients[i]));
+    store_client_init(w->clients[i], w->store);
+    store_model_open(w->model, i);
+}
+
+static void close_client(struct world *w, size_t i)
+{
+    store_client_fini(w->clients[i]);
+    free(w->clients[i]);
+    store_model_close(w->model, i);
+    w->way[i].len = 0;
+}
+
+static void validate(struct world *w, size_t i)
+{
+    MU_REQUIRE(store_client_feed(w->clients[i], hello, sizeof(hello), NULL) == 0);
+    MU_REQUIRE(store_model_feed(w->model, i, hello, sizeof(hello)));
+}
+
+/* A client that is refused stays refused, and is closed, as a server does. */
+static void replace_broken(struct world *w, size_t i, const struct mu_err *err)
+{
+    struct mu_err again = MU_ERR_INIT;
+    MU_REQUIRE(err->code == MU_E_PROTOCOL || err->code == MU_E_LIMIT);
+    check(w);
+    MU_REQUIRE(store_client_feed(w->clients[i], hello, sizeof(hello), &again) == -1);
+    MU_REQUIRE(again.code == MU_E_PROTOCOL);
+    check(w);
+    close_client(w, i);
+    open_client(w, i);
+    validate(w, i);
+}
+
+/* The first `len` bytes on the way arrive, in memory that ends where they end. */
+static void arrive(struct world *w, size_t i, size_t len)
+{
+    struct mu_err err;
+    err.code = MU_E_NONE;
+    uint8_t *data = mu_realloc(NULL, len);
+    if (len > 0) {
+        memcpy(data, w->way[i].data, len);
+    }
+    mu_buf_consume(&w->way[i], len);
+    int rc = store_client_feed(w->clients[i], data, len, &err);
+    bool is_accepted = store_model_feed(w->model, i, data, len);
+    free(data);
+    MU_REQUIRE((rc == 0) == is_accepted);
+    MU_REQUIRE((rc != 0) == (err.code != MU_E_NONE));
+    if (rc != 0) {
+        replace_broken(w, i, &err);
+    }
+}
+
+static void arrive_in_part(struct world *w, size_t i)
+{
+    uint8_t choice = mu_read_u8(&w->input);
+    size_t len = w->way[i].len;
+    arrive(w, i, choice >= 96 ? len : choice % (len + 1));
+}
+
+/* ---- steps ---- */
+
+static void damage(struct mu_buf *b, size_t from, struct mu_reader *input)
+{
+    size_t at = from + mu_read_u8(input) % (b->len - from);
+    b->data[at] = mu_read_u8(input);
+}
+
+/* The server writes to one client that is ready; false if there is none. */
+static bool write_one(struct world *w)
+{
+    const struct store_client *c = store_take_ready(w->store);
+    if (c == NULL) {
+        return false;
+    }
+    size_t i = 0;
+    while (i < CLIENTS && w->clients[i] != c) {
+        i++;
+    }
+    MU_REQUIRE(i < CLIENTS); /* one that is open */
+    MU_REQUIRE(!c->is_ready && store_out_len(&c->out) > 0);
+    store_out_fini(&w->clients[i]->out);
+    store_model_drain(w->model, i);
+    return true;
+}
+
+static void write_all(struct world *w)
+{
+    while (write_one(w)) {
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        MU_REQUIRE(store_out_len(&w->clients[i]->out) == 0); /* nobody was forgotten */
+    }
 }
 
 static void step(struct world *w)
 {
     uint8_t op = mu_read_u8(&w->input);
-    size_t index = op % CLIENTS;
-    if (op < 0x80) {
-        size_t len = mu_read_u8(&w->input);
+    size_t i = op % 16 % CLIENTS;
+    size_t before = w->way[i].len;
+    bool is_stuck = before + w->clients[i]->partial.len > MAX_UNFINISHED;
+    if (op / 16 == 0) {
+        size_t len = mu_read_u8(&w->input) % 64U;
         size_t left = mu_reader_left(&w->input);
         struct mu_slice bytes = mu_read_bytes(&w->input, len < left ? len : left);
-        feed(w, index, bytes.ptr, bytes.len);
-    } else if (op < 0xC0) {
-        feed_request(w, index);
-    } else if (op < 0xE0) {
-        close_client(w->clients[index]);
-        w->clients[index] = open_client(w->store, op % 16 < 12);
+        mu_buf_append(&w->way[i], bytes.ptr, bytes.len);
+    } else if (op / 16 == 1 || is_stuck) {
+        close_client(w, i);
+        open_client(w, i);
+        if (mu_read_u8(&w->input) < 224) {
+            mu_buf_append(&w->way[i], hello, sizeof(hello));
+        }
+    } else if (op / 16 == 2) {
+        write_one(w);
+        return;
+    } else if (op / 16 == 3) {
+        write_all(w);
+        return;
     } else {
-        take_ready(w);
+        choices_put_request(&w->way[i], &w->input);
+        if (op / 16 == 4) {
+            damage(&w->way[i], before, &w->input);
+        }
     }
+    arrive_in_part(w, i);
 }
 
-/* Everything is deleted by one who does not wait: then nothing may be left. */
-static void check_that_it_empties(struct world *w)
+/* ---- the end ---- */
+
+/* What is found in the model is taken out of the store: then nothing may be left. */
+static void empty(struct world *w)
 {
-    for (size_t i = 1; i < CLIENTS; i++) {
-        close_client(w->clients[i]);
+    struct mu_slice key;
+    bool is_queue;
+    for (size_t i = 0; i < CLIENTS; i++) {
+        close_client(w, i);
+        open_client(w, i);
+        validate(w, i);
+        check(w);
     }
-    close_client(w->clients[0]);
-    w->clients[0] = open_client(w->store, true);
-    MU_REQUIRE(store_get_stats(w->store).waiting == 0);
-    struct store_client *c = w->clients[0];
-    const uint8_t list[] = {C10D_LIST_KEYS};
-    MU_REQUIRE(store_client_feed(c, list, sizeof(list), NULL) == 0);
-    struct mu_buf listed = store_replies(c);
-    struct mu_slice keys = {.ptr = (const char *)listed.data + sizeof(uint64_t),
-                            .len = listed.len - sizeof(uint64_t)};
-    while (keys.len > 0) {
-        struct mu_buf b = {0};
-        mu_buf_append_u8(&b, C10D_DELETE_KEY);
-        c10d_put_str(&b, c10d_take_str(&keys));
-        MU_REQUIRE(store_client_feed(c, b.data, b.len, NULL) == 0);
-        struct mu_buf deleted = store_replies(c);
-        MU_REQUIRE(deleted.len == sizeof(uint64_t) && deleted.data[0] == 1);
-        mu_buf_fini(&deleted);
-        mu_buf_fini(&b);
+    while (store_model_any(w->model, &key, &is_queue)) {
+        mu_buf_append_u8(&w->way[0], is_queue ? C10D_QUEUE_POP : C10D_DELETE_KEY);
+        c10d_put_str(&w->way[0], key);
+        arrive(w, 0, w->way[0].len);
+        check(w);
+        write_all(w);
     }
-    mu_buf_fini(&listed);
-    MU_REQUIRE(store_get_stats(w->store).keys == 0);
+    MU_REQUIRE(store_get_stats(w->store).bytes == 0);
+}
+
+static void end(struct world *w, bool is_store_first)
+{
+    if (is_store_first) {
+        struct mu_err err = MU_ERR_INIT;
+        store_free(w->store);
+        MU_REQUIRE(store_client_feed(w->clients[0], hello, 1, &err) == -1);
+        MU_REQUIRE(err.code == MU_E_LOST);
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        close_client(w, i);
+        mu_buf_fini(&w->way[i]);
+    }
+    if (!is_store_first) {
+        MU_REQUIRE(store_get_stats(w->store).clients == 0);
+        store_free(w->store);
+    }
+    store_model_free(w->model);
+}
+
+static uint64_t bytes_after(struct store_client *c, struct mu_slice request)
+{
+    MU_REQUIRE(store_client_feed(c, request.ptr, request.len, NULL) == 0);
+    return store_get_stats(c->store).bytes;
+}
+
+/* What records cost, learned from a store of its own. */
+static struct store_model_costs learn_costs(void)
+{
+#define REQUEST(bytes) ((struct mu_slice){.ptr = (bytes), .len = sizeof(bytes) - 1})
+#define ONE            "\1\0\0\0\0\0\0\0"
+#define EMPTY          "\0\0\0\0\0\0\0\0"
+    struct store *s = store_new(0);
+    struct store_client c;
+    store_client_init(&c, s);
+    MU_REQUIRE(store_client_feed(&c, hello, sizeof(hello), NULL) == 0);
+    struct store_model_costs costs;
+    costs.name = bytes_after(&c, REQUEST("\x01" EMPTY EMPTY));
+    costs.item = bytes_after(&c, REQUEST("\x0e" EMPTY EMPTY)) - costs.name;
+    uint64_t before = costs.name + costs.item;
+    costs.wait = bytes_after(&c, REQUEST("\x06" ONE ONE "k")) - before - costs.name - 1;
+    MU_REQUIRE(costs.name < 256 && costs.item < 64 && costs.wait > 0 && costs.wait < 64);
+    store_client_fini(&c);
+    store_free(s);
+    return costs;
+#undef REQUEST
+#undef ONE
+#undef EMPTY
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct world w = {.store = store_new(MAX_BYTES), .input = mu_reader_of(data, size)};
-    for (size_t i = 0; i < CLIENTS; i++) {
-        w.clients[i] = open_client(w.store, true);
+    static const uint64_t limits[] = {0, 700, 2000, 6000};
+    static struct store_model_costs costs;
+    if (costs.name == 0) {
+        costs = learn_costs();
     }
-    bool is_store_first = size % 2 == 1;
+    if (size < 2 || size > LONGEST_INPUT) {
+        return 0;
+    }
+    uint64_t max_bytes = limits[data[0] % MU_COUNT(limits)];
+    struct world w = {
+        .store = store_new(max_bytes),
+        .model = store_model_new(max_bytes, costs),
+        .input = mu_reader_of(data + 1, size - 1),
+    };
+    for (size_t i = 0; i < CLIENTS; i++) {
+        open_client(&w, i);
+        validate(&w, i);
+    }
     while (mu_reader_left(&w.input) > 0) {
         step(&w);
         check(&w);
+        fuzz_steps++;
     }
-    if (is_store_first) {
-        store_free(w.store);
-        for (size_t i = 0; i < CLIENTS; i++) {
-            MU_REQUIRE(store_client_feed(w.clients[i], "", 1, NULL) == -1);
-            close_client(w.clients[i]);
-        }
-    } else {
-        check_that_it_empties(&w);
-        close_client(w.clients[0]);
-        store_free(w.store);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        arrive(&w, i, w.way[i].len);
+        check(&w);
     }
+    write_all(&w);
+    if (data[0] % 8 >= 4) {
+        empty(&w);
+    }
+    end(&w, data[0] % 16 >= 8);
     return 0;
 }

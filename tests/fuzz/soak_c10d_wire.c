@@ -16,7 +16,7 @@ enum {
     MAX_LENGTHS = 64, /* length fields whose place is remembered */
 };
 
-const uint64_t soak_default_inputs = 500000;
+const uint64_t soak_default_inputs = 1000000;
 const char *const soak_step_name = "requests";
 
 /* An input in the making. */
