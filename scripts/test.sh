@@ -47,6 +47,7 @@ if suite build make -j"$jobs" all; then
     suite unit make -j"$jobs" unit
     suite sim make -j"$jobs" sim
     suite replay make -j"$jobs" replay
+    suite soak make -j"$jobs" soak
     suite e2e make -j"$jobs" e2e
 fi
 suite asan-build make -j"$jobs" VARIANT=asan all && {
