@@ -25,7 +25,7 @@ struct store_value *store_value_ref(struct store_value *v)
 
 static uint64_t size_of(const struct store_value *v)
 {
-    return sizeof(*v) + v->cap;
+    return sizeof(*v) + v->len; /* which stays as it is while it is shared */
 }
 
 static void forget(struct store_unread *u, const struct store_value *v)
