@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -24,40 +23,54 @@ static int64_t left_ms(int64_t deadline_ms)
     return left > 0 ? left : 0;
 }
 
-void store_io_pause(int64_t ms, int64_t deadline_ms)
+static int64_t earlier_of(int64_t a_ms, int64_t b_ms)
 {
-    int64_t left = left_ms(deadline_ms);
-    ms = ms < left ? ms : left;
-    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+    return a_ms < b_ms ? a_ms : b_ms;
 }
 
-/* 0 when the descriptor can be used, or has failed; -1 with errno ETIMEDOUT at the deadline. */
-static int wait_for(int fd, short events, int64_t deadline_ms)
+int store_io_wait(int fd, short events, struct store_io_limit *limit)
 {
     for (;;) {
-        int64_t left = left_ms(deadline_ms);
-        struct pollfd p = {.fd = fd, .events = events};
-        int n = poll(&p, 1, left < INT_MAX ? (int)left : INT_MAX);
-        if (n > 0) {
-            return 0;
-        }
+        int64_t left = left_ms(limit->deadline_ms);
+        struct pollfd p[] = {{.fd = fd, .events = events},
+                             {.fd = limit->cancel_fd, .events = POLLIN}};
+        int n = poll(p, MU_COUNT(p), left < INT_MAX ? (int)left : INT_MAX);
         if (n < 0 && errno != EINTR) {
             return -1;
         }
-        if (n == 0 && left_ms(deadline_ms) == 0) {
-            errno = ETIMEDOUT;
+        if (n > 0 && p[0].revents != 0) {
+            return 0; /* before a cancel: what has come is not given up */
+        }
+        if (n > 0) {
+            limit->is_canceled = true;
+            limit->cancel_fd = -1;
+            limit->deadline_ms =
+                earlier_of(limit->deadline_ms, store_io_now_ms() + limit->grace_ms);
+        }
+        if (n == 0 && left_ms(limit->deadline_ms) == 0) {
+            errno = limit->is_canceled ? ECANCELED : ETIMEDOUT;
             return -1;
         }
+    }
+}
+
+void store_io_pause(int64_t ms, struct store_io_limit *limit)
+{
+    struct store_io_limit pause = *limit;
+    pause.deadline_ms = earlier_of(limit->deadline_ms, store_io_now_ms() + ms);
+    store_io_wait(-1, 0, &pause);
+    if (pause.is_canceled) {
+        *limit = pause;
     }
 }
 
 /* 0 when connected, or -1 with errno. */
-static int finish_connect(int fd, const struct addrinfo *address, int64_t deadline_ms)
+static int finish_connect(int fd, const struct addrinfo *address, struct store_io_limit *limit)
 {
     if (connect(fd, address->ai_addr, address->ai_addrlen) == 0) {
         return 0;
     }
-    if (errno != EINPROGRESS || wait_for(fd, POLLOUT, deadline_ms) != 0) {
+    if ((errno != EINPROGRESS && errno != EINTR) || store_io_wait(fd, POLLOUT, limit) != 0) {
         return -1;
     }
     int failure = 0;
@@ -70,14 +83,14 @@ static int finish_connect(int fd, const struct addrinfo *address, int64_t deadli
 }
 
 /* A connected descriptor, or -1 with errno. */
-static int connect_one(const struct addrinfo *address, int64_t deadline_ms)
+static int connect_one(const struct addrinfo *address, struct store_io_limit *limit)
 {
     int fd = socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                     address->ai_protocol);
     if (fd < 0) {
         return -1;
     }
-    if (finish_connect(fd, address, deadline_ms) != 0) {
+    if (finish_connect(fd, address, limit) != 0) {
         int failure = errno;
         close(fd);
         errno = failure;
@@ -87,15 +100,12 @@ static int connect_one(const struct addrinfo *address, int64_t deadline_ms)
     return fd;
 }
 
-int store_io_connect(const char *host, uint16_t port, int64_t deadline_ms, struct mu_err *err)
+int store_io_connect(const char *host, uint16_t port, struct store_io_limit *limit,
+                     struct mu_err *err)
 {
-    char service[8];
-    snprintf(service, sizeof(service), "%u", port);
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *addresses = NULL;
-    int rc = getaddrinfo(host, service, &hints, &addresses);
-    if (rc != 0) {
-        return mu_err_set(err, MU_E_CONNECT, 0, "resolve: %s", gai_strerror(rc));
+    struct addrinfo *addresses = store_io_resolve(host, port, limit, err);
+    if (addresses == NULL) {
+        return -1;
     }
     int64_t untried = 0;
     for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next) {
@@ -103,25 +113,36 @@ int store_io_connect(const char *host, uint16_t port, int64_t deadline_ms, struc
     }
     int fd = -1;
     int failure = 0;
-    for (const struct addrinfo *a = addresses; a != NULL && fd < 0; a = a->ai_next) {
+    for (const struct addrinfo *a = addresses; a != NULL && fd < 0 && !limit->is_canceled;
+         a = a->ai_next) {
         /* An address that does not answer must not use up the time of the others. */
-        fd = connect_one(a, store_io_now_ms() + left_ms(deadline_ms) / untried--);
+        struct store_io_limit share = *limit;
+        share.deadline_ms = store_io_now_ms() + left_ms(limit->deadline_ms) / untried--;
+        fd = connect_one(a, &share);
         failure = errno;
+        limit->is_canceled = share.is_canceled;
     }
     freeaddrinfo(addresses);
+    if (fd < 0 && limit->is_canceled) {
+        return mu_err_set(err, MU_E_CANCELED, 0, "connect: cancelled");
+    }
     return fd >= 0 ? fd : mu_err_set(err, MU_E_CONNECT, failure, "connect");
 }
 
-/* What ended a transfer: errno after send() or recv(), or the deadline. */
+/* What ended a transfer: errno after send() or recv(), or the limit. */
 static int transfer_failed(const char *what, struct mu_err *err)
 {
     if (errno == ETIMEDOUT) {
         return mu_err_set(err, MU_E_TIMEOUT, 0, "%s: no answer in time", what);
     }
+    if (errno == ECANCELED) {
+        return mu_err_set(err, MU_E_CANCELED, 0, "%s: cancelled", what);
+    }
     return mu_err_set(err, MU_E_LOST, errno, "%s", what);
 }
 
-int store_io_send(int fd, const void *data, size_t len, int64_t deadline_ms, struct mu_err *err)
+int store_io_send(int fd, const void *data, size_t len, struct store_io_limit *limit,
+                  struct mu_err *err)
 {
     const char *pos = data;
     while (len > 0) {
@@ -130,7 +151,7 @@ int store_io_send(int fd, const void *data, size_t len, int64_t deadline_ms, str
             pos += n;
             len -= (size_t)n;
         } else if (errno == EAGAIN) {
-            if (wait_for(fd, POLLOUT, deadline_ms) != 0) {
+            if (store_io_wait(fd, POLLOUT, limit) != 0) {
                 return transfer_failed("send", err);
             }
         } else if (errno != EINTR) {
@@ -140,7 +161,7 @@ int store_io_send(int fd, const void *data, size_t len, int64_t deadline_ms, str
     return 0;
 }
 
-int store_io_recv(int fd, void *data, size_t len, int64_t deadline_ms, struct mu_err *err)
+int store_io_recv(int fd, void *data, size_t len, struct store_io_limit *limit, struct mu_err *err)
 {
     char *pos = data;
     while (len > 0) {
@@ -151,7 +172,7 @@ int store_io_recv(int fd, void *data, size_t len, int64_t deadline_ms, struct mu
         } else if (n == 0) {
             return mu_err_set(err, MU_E_LOST, 0, "the server closed the connection");
         } else if (errno == EAGAIN) {
-            if (wait_for(fd, POLLIN, deadline_ms) != 0) {
+            if (store_io_wait(fd, POLLIN, limit) != 0) {
                 return transfer_failed("receive", err);
             }
         } else if (errno != EINTR) {

@@ -3,15 +3,21 @@
  * A blocking client of a c10d key-value store: muster's, or PyTorch's own TCPStore server.
  *
  * Stands alone in libmuster_store_client.a, without an event loop, for C programs that are started
- * by muster and want to meet, and for tests. What a key is called on the wire is what PyTorch's
- * TCPStore calls it: "/" + prefix + "/" + key, or "/" + key without a prefix, so both kinds of
- * clients see each other's keys.
+ * by muster and want to meet, and for tests; muster_store_client(3) is the manual. What a key is
+ * called on the wire is what PyTorch's TCPStore calls it: "/" + prefix + "/" + key, or "/" + key
+ * without a prefix, so both kinds of clients see each other's keys.
  *
- * Every call waits at most the client's timeout for each answer of the server and then fails with
- * MU_E_TIMEOUT. What waits for others (wait, get, multi_get, barrier, blocking queue_pop) tells the
- * server that it gave up; the client can go on. After any other failure once something was sent,
- * and after a server that does not answer at all, the connection is closed and every later call
- * fails with MU_E_LOST. MU_E_USAGE (a key, value or list beyond the limits) sends nothing.
+ * Time: every request and its answer have the client's timeout together, then the call fails with
+ * MU_E_TIMEOUT. What waits for others (wait, get, multi_get, barrier, queue_pop) tells the server
+ * that it gave up, for which there is the timeout once more, or two seconds if that is longer; the
+ * client can go on. After any other failure once something was sent, and after
+ * a server that does not answer at all, the connection is closed and every later call fails with
+ * MU_E_LOST. MU_E_USAGE (a key, value, list or request beyond the limits of docs/PROTOCOL-c10d.md)
+ * sends nothing. What a server announces takes no memory until it has come; a value of more than
+ * 64 MiB, or a reply of more than 1 GiB, is MU_E_LIMIT.
+ *
+ * Cancel: another thread or a signal handler ends a call early, see store_cancel_raise(). A signal
+ * by itself ends nothing.
  *
  * The struct is not called store_client: that is what the store in the server calls its peers.
  *
@@ -19,7 +25,8 @@
  * borrowed for the call. A `ret_` buffer is the caller's: it must be valid (zeroed will do), what
  * it held is replaced, and mu_buf_fini() releases it.
  *
- * Threading: one thread at a time per client. SIGPIPE is never raised.
+ * Threading: one thread at a time per client; store_conn_clone() gives each its own. SIGPIPE is
+ * never raised. Looking up a name takes a thread for as long as it lasts.
  */
 #pragma once
 
@@ -31,16 +38,54 @@
 #include <stdint.h>
 
 struct store_conn;
+struct store_cancel;
+
+/* ---- cancel ---- */
+
+/* Not raised; owned by the caller. NULL: MU_E_SYSTEM (no descriptor is left). */
+struct store_cancel *store_cancel_new(struct mu_err *err);
+
+/* Only after every client that was given it is closed; NULL is allowed. */
+void store_cancel_free(struct store_cancel *cancel);
+
+/*
+ * Make every client that was given this cancel return with MU_E_CANCELED, and stay so until
+ * store_cancel_clear(): a call that comes later fails at once and sends nothing, so one that is
+ * just about to block is not missed. Any thread may call this, and a signal handler: it is
+ * async-signal-safe.
+ *
+ * What waits for others is taken back and the client can go on after the clear; if it happened just
+ * then, the call succeeds. Any other call that was begun is finished, and succeeds. If the server
+ * answers neither within two seconds, the connection is closed. Connecting ends at once.
+ */
+void store_cancel_raise(struct store_cancel *cancel);
+
+/* Calls work again. Any thread may call this; one raised at the same time may be cleared or not. */
+void store_cancel_clear(struct store_cancel *cancel);
+
+bool store_cancel_is_raised(const struct store_cancel *cancel);
+
+/* ---- connection ---- */
 
 /*
  * Connect to `host` (numeric or a name) and shake hands: VALIDATE, and PING, which must come back.
  * While the name cannot be resolved or nobody listens there, tries again until `timeout_ms` is
- * over: the server may be about to start. `timeout_ms` (> 0) stays the timeout of every later call.
- * `prefix` (copied) is put in front of every key; NULL for none. Returns a client owned by the
- * caller, or NULL: MU_E_CONNECT, MU_E_TIMEOUT, MU_E_PROTOCOL (what answers is no such store).
+ * over: the server may be about to start. All of it, looking up the name included, ends by then.
+ * `timeout_ms` (> 0) stays the timeout of every later call. `prefix` (copied) is put in front of
+ * every key; NULL for none. Returns a client owned by the caller, or NULL: MU_E_CONNECT,
+ * MU_E_TIMEOUT (something listens there and says nothing), MU_E_PROTOCOL (what answers is no such
+ * store).
  */
 struct store_conn *store_conn_open(const char *host, uint16_t port, const char *prefix,
                                    int64_t timeout_ms, struct mu_err *err);
+
+/* The same, for a client that `cancel` (borrowed) ends the calls of, this one included. */
+struct store_conn *store_conn_open_cancelable(const char *host, uint16_t port, const char *prefix,
+                                              int64_t timeout_ms, struct store_cancel *cancel,
+                                              struct mu_err *err);
+
+/* A second connection to the same server, with the same prefix, timeout and cancel. */
+struct store_conn *store_conn_clone(const struct store_conn *c, struct mu_err *err);
 
 /* Closes the connection and frees the client; NULL is allowed. */
 void store_conn_close(struct store_conn *c);
@@ -49,13 +94,21 @@ void store_conn_close(struct store_conn *c);
 void store_conn_set_timeout(struct store_conn *c, int64_t timeout_ms);
 
 /*
+ * Ask for a sign of life. When it returns, every unacknowledged call before it (set, append,
+ * multi_set, queue_push) has taken effect. Needs a server of torch 2.5 or later, or muster.
+ */
+int store_conn_ping(struct store_conn *c, struct mu_err *err);
+
+/* ---- keys ---- */
+
+/*
  * Store a value. Not acknowledged: that it returned does not mean that others see it yet, but calls
  * on this client that follow do.
  */
 int store_conn_set(struct store_conn *c, const char *key, struct mu_slice value,
                    struct mu_err *err);
 
-/* Wait until the key exists and read it. */
+/* Wait until the key exists and read it; empty if it was deleted in between. */
 int store_conn_get(struct store_conn *c, const char *key, struct mu_buf *ret_value,
                    struct mu_err *err);
 
@@ -72,7 +125,8 @@ int store_conn_compare_set(struct store_conn *c, const char *key, struct mu_slic
 
 /*
  * Wait until all keys exist (a queue that is not empty counts), at most `timeout_ms`, or the
- * client's timeout if that is negative. On MU_E_TIMEOUT the client can still be used.
+ * client's timeout if that is negative; 0 asks whether they do. On MU_E_TIMEOUT and MU_E_CANCELED
+ * the client can still be used.
  */
 int store_conn_wait(struct store_conn *c, const char *const *keys, size_t count, int64_t timeout_ms,
                     struct mu_err *err);
@@ -100,32 +154,58 @@ int store_conn_multi_set(struct store_conn *c, const char *const *keys,
                          const struct mu_slice *values, size_t count, struct mu_err *err);
 
 /*
+ * The keys under the client's prefix, without it, in no order: each followed by a NUL in
+ * `ret_keys`, `ret_count` of them. Keys that contain a NUL are left out, as are those that no
+ * client can name. Needs torch 2.10 or later, or muster.
+ */
+int store_conn_list_keys(struct store_conn *c, struct mu_buf *ret_keys, size_t *ret_count,
+                         struct mu_err *err);
+
+/*
  * Wait until `world_size` clients have come to the barrier `key`, which then stays open: each
- * meeting needs a key of its own. Who times out still counts as come. Needs a server of torch 2.12
- * or later, or muster.
+ * meeting needs a key of its own. Who times out or is cancelled still counts as come. Meets who
+ * calls barrier() of PyTorch's TCPStore, or of its PrefixStore for a client with a prefix; without
+ * one it needs a server of torch 2.12 or later, or muster.
  */
 int store_conn_barrier(struct store_conn *c, const char *key, int64_t world_size,
                        struct mu_err *err);
+
+/* ---- queues ---- */
 
 /* Add to the end of a queue. Not acknowledged, as set. */
 int store_conn_queue_push(struct store_conn *c, const char *key, struct mu_slice value,
                           struct mu_err *err);
 
-/*
- * Take the oldest value of a queue. `is_blocking`: wait for one. Without one there, or when another
- * client was faster, fails with MU_E_CANCELED and the client can still be used.
- */
-int store_conn_queue_pop(struct store_conn *c, const char *key, bool is_blocking,
-                         struct mu_buf *ret_value, struct mu_err *err);
+/* Wait for a queue to have a value and take its oldest. Needs torch 2.8 or later, or muster. */
+int store_conn_queue_pop(struct store_conn *c, const char *key, struct mu_buf *ret_value,
+                         struct mu_err *err);
+
+/* The same without waiting: `ret_is_taken` tells whether there was one. */
+int store_conn_queue_try_pop(struct store_conn *c, const char *key, bool *ret_is_taken,
+                             struct mu_buf *ret_value, struct mu_err *err);
 
 /* Values in a queue. */
 int store_conn_queue_len(struct store_conn *c, const char *key, int64_t *ret_len,
                          struct mu_err *err);
 
+/* ---- waiting in a loop of one's own ---- */
+
 /*
- * The keys under the client's prefix, without it, in no order: each followed by a NUL in
- * `ret_keys`, `ret_count` of them. Keys that contain a NUL are left out, as are those that no
- * client can name.
+ * Begin to wait for keys, as store_conn_wait() does, and return. Until the wait is done or stopped
+ * every other call fails with MU_E_USAGE. Time is the caller's business, and a cancel does not end
+ * a wait that was started so.
  */
-int store_conn_list_keys(struct store_conn *c, struct mu_buf *ret_keys, size_t *ret_count,
-                         struct mu_err *err);
+int store_conn_wait_start(struct store_conn *c, const char *const *keys, size_t count,
+                          struct mu_err *err);
+
+/*
+ * What to poll(2) for POLLIN until store_conn_wait_poll() has something to read; -1 once the
+ * connection is lost. Owned by the client; not to be read, written or closed.
+ */
+int store_conn_fd(const struct store_conn *c);
+
+/* Is it done? Never blocks. */
+int store_conn_wait_poll(struct store_conn *c, bool *ret_is_done, struct mu_err *err);
+
+/* Stop to wait, in one round trip; `ret_is_done` (may be NULL): it was done after all. */
+int store_conn_wait_stop(struct store_conn *c, bool *ret_is_done, struct mu_err *err);

@@ -1,180 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The client library against the store engine, which a thread of this process serves over loopback;
- * and against servers that misbehave.
+ * The client library against the store engine, and against servers that misbehave.
  */
-#include "muster/mem.h"
-#include "muster/store_client.h"
-#include "rendezvous/store.h"
-#include "tests/store_replies.h"
+#include "tests/unit/store_server_rig.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/socket.h>
-
-#include <cmocka.h>
-
-enum { MAX_PEERS = 8, TIMEOUT_MS = 20000, SHORT_MS = 30 };
-
-/* What the server does instead of serving. */
-enum manner {
-    MANNER_SERVE,
-    MANNER_CLOSE,       /* closes each connection at once */
-    MANNER_WRONG_NONCE, /* answers PING with something else */
-    MANNER_RACE,        /* answers CANCEL_WAIT as if the key had just been set */
-    MANNER_SILENT,      /* answers nothing after the handshake */
-};
-
-struct server {
-    enum manner manner;
-    int listener;
-    uint16_t port;
-    int stop[2]; /* pipe: readable or closed ends the thread */
-    pthread_t thread;
-    struct store *store;
-    struct store_client clients[MAX_PEERS];
-    int fds[MAX_PEERS]; /* -1: free */
-};
-
-static void drop_peer(struct server *s, size_t i)
-{
-    close(s->fds[i]);
-    s->fds[i] = -1;
-    store_client_fini(&s->clients[i]);
-}
-
-static void accept_peer(struct server *s)
-{
-    int fd = accept(s->listener, NULL, NULL);
-    size_t i = 0;
-    while (i < MAX_PEERS && s->fds[i] >= 0) {
-        i++;
-    }
-    assert_true(fd >= 0);
-    if (i == MAX_PEERS || s->manner == MANNER_CLOSE) {
-        close(fd);
-        return;
-    }
-    s->fds[i] = fd;
-    store_client_init(&s->clients[i], s->store);
-}
-
-/* In a manner: the handshake's 10 bytes, then what comes. */
-static void misbehave(const struct server *s, int fd, const uint8_t *data, size_t len)
-{
-    uint8_t reply[4] = {0};
-    if (len >= 10 && data[0] == 0) {
-        memcpy(reply, data + 6, sizeof(reply));
-        reply[0] ^= s->manner == MANNER_WRONG_NONCE;
-        assert_int_equal(send(fd, reply, sizeof(reply), MSG_NOSIGNAL), sizeof(reply));
-    } else if (s->manner == MANNER_RACE && data[len - 1] == C10D_CANCEL_WAIT) {
-        const uint8_t both[2] = {C10D_WAIT_DONE, C10D_WAIT_CANCELED};
-        assert_int_equal(send(fd, both, 1, MSG_NOSIGNAL), 1); /* in two pieces */
-        assert_int_equal(send(fd, both + 1, 1, MSG_NOSIGNAL), 1);
-    }
-}
-
-static void read_peer(struct server *s, size_t i)
-{
-    uint8_t data[4096];
-    ssize_t n = recv(s->fds[i], data, sizeof(data), 0);
-    if (n <= 0) {
-        drop_peer(s, i);
-        return;
-    }
-    if (s->manner != MANNER_SERVE) {
-        misbehave(s, s->fds[i], data, (size_t)n);
-        return;
-    }
-    if (store_client_feed(&s->clients[i], data, (size_t)n, NULL) != 0) {
-        drop_peer(s, i);
-    }
-    const struct store_client *ready;
-    while ((ready = store_take_ready(s->store)) != NULL) {
-        size_t k = (size_t)(ready - s->clients);
-        struct mu_buf out = store_replies(&s->clients[k]);
-        for (size_t at = 0; at < out.len;) {
-            ssize_t sent = send(s->fds[k], out.data + at, out.len - at, MSG_NOSIGNAL);
-            at += sent > 0 ? (size_t)sent : out.len;
-        }
-        mu_buf_fini(&out);
-    }
-}
-
-static void *serve(void *arg)
-{
-    struct server *s = arg;
-    for (;;) {
-        struct pollfd p[2 + MAX_PEERS] = {{.fd = s->stop[0], .events = POLLIN},
-                                          {.fd = s->listener, .events = POLLIN}};
-        for (size_t i = 0; i < MAX_PEERS; i++) {
-            p[2 + i] = (struct pollfd){.fd = s->fds[i], .events = POLLIN};
-        }
-        poll(p, MU_COUNT(p), -1);
-        if (p[0].revents != 0) {
-            return NULL;
-        }
-        for (size_t i = 0; i < MAX_PEERS; i++) {
-            if (p[2 + i].revents != 0) {
-                read_peer(s, i);
-            }
-        }
-        if (p[1].revents != 0) {
-            accept_peer(s);
-        }
-    }
-}
-
-static struct server *server_start(enum manner manner)
-{
-    struct server *s = mu_alloc(sizeof(*s));
-    s->manner = manner;
-    s->store = store_new(0);
-    for (size_t i = 0; i < MAX_PEERS; i++) {
-        s->fds[i] = -1;
-    }
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(a);
-    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(s->listener, (struct sockaddr *)&a, sizeof(a)), 0);
-    assert_int_equal(listen(s->listener, 16), 0);
-    assert_int_equal(getsockname(s->listener, (struct sockaddr *)&a, &size), 0);
-    s->port = ntohs(a.sin_port);
-    assert_int_equal(pipe(s->stop), 0);
-    assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
-    return s;
-}
-
-static void server_stop(struct server *s)
-{
-    close(s->stop[1]);
-    pthread_join(s->thread, NULL);
-    for (size_t i = 0; i < MAX_PEERS; i++) {
-        if (s->fds[i] >= 0) {
-            drop_peer(s, i);
-        }
-    }
-    close(s->stop[0]);
-    close(s->listener);
-    store_free(s->store);
-    free(s);
-}
-
-static struct store_conn *open_to(const struct server *s, const char *prefix)
-{
-    struct mu_err err = MU_ERR_INIT;
-    struct store_conn *c = store_conn_open("127.0.0.1", s->port, prefix, TIMEOUT_MS, &err);
-    if (c == NULL) {
-        fail_msg("%s", err.text);
-    }
-    return c;
-}
+/* Waited out; MEDIUM_MS where a server must answer within it. */
+enum { SHORT_MS = 30, MEDIUM_MS = 500 };
 
 static void expect_buf(const struct mu_buf *b, const char *text)
 {
@@ -237,18 +68,20 @@ static void test_queues(void **state)
     struct mu_err err = MU_ERR_INIT;
     struct mu_buf v = {0};
     int64_t n = 0;
-    assert_int_equal(store_conn_queue_pop(c, "q", false, &v, &err), -1);
-    assert_int_equal(err.code, MU_E_CANCELED);
+    bool is_taken = true;
+    assert_int_equal(store_conn_queue_try_pop(c, "q", &is_taken, &v, &err), 0);
+    assert_false(is_taken);
     assert_int_equal(store_conn_queue_push(c, "q", mu_slice_of("one"), &err), 0);
     assert_int_equal(store_conn_queue_push(c, "q", mu_slice_of("two"), &err), 0);
     assert_int_equal(store_conn_queue_len(c, "q", &n, &err), 0);
     assert_int_equal(n, 2);
-    assert_int_equal(store_conn_queue_pop(c, "q", true, &v, &err), 0);
+    assert_int_equal(store_conn_queue_pop(c, "q", &v, &err), 0);
     expect_buf(&v, "one");
-    assert_int_equal(store_conn_queue_pop(c, "q", false, &v, &err), 0);
+    assert_int_equal(store_conn_queue_try_pop(c, "q", &is_taken, &v, &err), 0);
+    assert_true(is_taken);
     expect_buf(&v, "two");
     store_conn_set_timeout(c, SHORT_MS);
-    assert_int_equal(store_conn_queue_pop(c, "q", true, &v, &err), -1);
+    assert_int_equal(store_conn_queue_pop(c, "q", &v, &err), -1);
     assert_int_equal(err.code, MU_E_TIMEOUT);
     mu_buf_fini(&v);
     store_conn_close(c);
@@ -277,6 +110,82 @@ static void test_prefix_and_list(void **state)
     mu_buf_fini(&v);
     store_conn_close(plain);
     store_conn_close(prefixed);
+    server_stop(s);
+}
+
+static void test_ping_and_clone(void **state)
+{
+    (void)state;
+    struct server *s = server_start(MANNER_SERVE);
+    struct store_conn *c = open_to(s, "p");
+    struct mu_err err = MU_ERR_INIT;
+    struct mu_buf v = {0};
+    const char *const keys[] = {"absent"};
+    store_conn_set_timeout(c, MEDIUM_MS);
+    struct store_conn *clone = store_conn_clone(c, &err);
+    assert_non_null(clone);
+    assert_int_equal(store_conn_set(c, "k", mu_slice_of("v"), &err), 0);
+    assert_int_equal(store_conn_ping(c, &err), 0); /* now others see it */
+    store_conn_close(c);
+    assert_int_equal(store_conn_get(clone, "k", &v, &err), 0); /* under the same prefix */
+    expect_buf(&v, "v");
+    assert_int_equal(store_conn_wait(clone, keys, 1, -1, &err), -1); /* with the same timeout */
+    assert_non_null(strstr(err.text, "not complete after 500 ms"));
+    store_conn_close(clone);
+    c = open_to(s, NULL);
+    clone = store_conn_clone(c, &err);
+    assert_int_equal(store_conn_get(clone, "p/k", &v, &err), 0);
+    store_conn_close(c);
+    store_conn_close(clone);
+    mu_buf_fini(&v);
+    server_stop(s);
+}
+
+/* As PyTorch's PrefixStore does it: a rank in Python and one in C meet. */
+static void test_prefixed_barrier(void **state)
+{
+    (void)state;
+    struct server *s = server_start(MANNER_SERVE);
+    struct store_conn *c = open_to(s, "p");
+    struct store_conn *plain = open_to(s, NULL);
+    struct mu_err err = MU_ERR_INIT;
+    struct mu_buf v = {0};
+    bool is_so = true;
+    const char *const last[] = {"p/b/last_member"};
+    store_conn_set_timeout(c, MEDIUM_MS);
+    assert_int_equal(store_conn_barrier(c, "b", 2, &err), -1);
+    assert_int_equal(err.code, MU_E_TIMEOUT);
+    assert_int_equal(store_conn_check(plain, last, 1, &is_so, &err), 0);
+    assert_false(is_so);
+    store_conn_set_timeout(c, TIMEOUT_MS);
+    assert_int_equal(store_conn_barrier(c, "b", 2, &err), 0);
+    assert_int_equal(store_conn_get(plain, last[0], &v, &err), 0);
+    assert_int_equal(store_conn_get(plain, "p/b/num_members", &v, &err), 0);
+    expect_buf(&v, "2");
+    mu_buf_fini(&v);
+    store_conn_close(c);
+    store_conn_close(plain);
+    server_stop(s);
+}
+
+/* A key of the queue's name satisfies the wait, but there is nothing to take. */
+static void test_pop_beside_a_key(void **state)
+{
+    (void)state;
+    struct server *s = server_start(MANNER_SERVE);
+    struct store_conn *c = open_to(s, NULL);
+    struct mu_err err = MU_ERR_INIT;
+    struct mu_buf v = {0};
+    assert_int_equal(store_conn_set(c, "q", mu_slice_of("v"), &err), 0);
+    store_conn_set_timeout(c, MEDIUM_MS);
+    assert_int_equal(store_conn_queue_pop(c, "q", &v, &err), -1);
+    assert_int_equal(err.code, MU_E_TIMEOUT);
+    store_conn_set_timeout(c, TIMEOUT_MS);
+    assert_int_equal(store_conn_queue_push(c, "q", mu_slice_of("one"), &err), 0);
+    assert_int_equal(store_conn_queue_pop(c, "q", &v, &err), 0);
+    expect_buf(&v, "one");
+    mu_buf_fini(&v);
+    store_conn_close(c);
     server_stop(s);
 }
 
@@ -412,10 +321,17 @@ static void test_bad_servers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_calls),       cmocka_unit_test(test_queues),
-        cmocka_unit_test(test_waiting),     cmocka_unit_test(test_prefix_and_list),
-        cmocka_unit_test(test_usage),       cmocka_unit_test(test_lost),
-        cmocka_unit_test(test_cancel_race), cmocka_unit_test(test_bad_servers),
+        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_queues),
+        cmocka_unit_test(test_prefix_and_list),
+        cmocka_unit_test(test_ping_and_clone),
+        cmocka_unit_test(test_prefixed_barrier),
+        cmocka_unit_test(test_pop_beside_a_key),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_cancel_race),
+        cmocka_unit_test(test_bad_servers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
