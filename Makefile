@@ -126,8 +126,12 @@ $(B)/workers/%: tests/workers/%.c Makefile
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -std=gnu17 -g $(WARNINGS) -MMD -MP -o $@ $<
 
+# What uses the store client is built as it is.
+$(B)/workers/store_calls: $(B)/tests/workers/store_calls.o $(B)/libmuster_store_client.a
+	$(call link,-pthread)
+
 $(B)/examples/%: $(B)/examples/%.o $(B)/libmuster_store_client.a
-	$(call link)
+	$(call link,-pthread)
 
 $(B)/bench/%: $(B)/bench/%.o $(CORE)
 	$(call link,$(LIBS))
