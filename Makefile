@@ -198,6 +198,7 @@ check-headers:
 
 check-man: $(MAN)
 	$(if $(MAN),$(Q)mandoc -T lint -W warning $(MAN))
+	$(Q)scripts/check-store-man.sh
 
 tidy: $(TIDY)
 
@@ -228,6 +229,13 @@ build/man/muster-%.1: docs/man/muster-%.1.in $(B)/muster
 	$(call say,MAN,$@)
 	$(Q)sed 's|^@\([a-z]*\)@$$|$(B)/muster help --man $* \1|e' $< >$@.tmp && mv $@.tmp $@
 
+# The example is a program that is built and run.
+build/man/muster_store_client.3: docs/man/muster_store_client.3.in examples/meet_ranks.c
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(Q)sed 's/\\/\\e/g; s/^[.'"'"']/\\\&&/' examples/meet_ranks.c >$@.example
+	$(Q)sed -e '/^@example@$$/{r $@.example' -e 'd}' $< >$@.tmp && rm $@.example && mv $@.tmp $@
+
 build/man/muster.1: docs/man/muster.1.in
 	@mkdir -p $(@D)
 	$(call say,MAN,$@)
@@ -244,6 +252,8 @@ HEADERS_OUT = $(shell $(CC) -Iinclude -MM include/muster/store_client.h 2>/dev/n
 install: all man completions ## to PREFIX (and DESTDIR)
 	install -Dm755 $(B)/muster $(D)/bin/muster
 	install -Dm644 $(B)/libmuster_store_client.a $(D)/lib/libmuster_store_client.a
+	install -d $(D)/lib/pkgconfig
+	sed 's|@prefix@|$(PREFIX)|; s|@version@|$(VERSION)|' rendezvous/muster_store_client.pc.in >$(D)/lib/pkgconfig/muster_store_client.pc
 	for h in $(HEADERS_OUT); do install -Dm644 $$h $(D)/$$h; done
 	for m in $(MAN); do install -Dm644 $$m $(D)/share/man/man$${m##*.}/$${m##*/}; done
 	install -Dm644 build/completions/muster.bash $(D)/share/bash-completion/completions/muster
@@ -251,7 +261,7 @@ install: all man completions ## to PREFIX (and DESTDIR)
 	install -Dm644 build/completions/muster.fish $(D)/share/fish/vendor_completions.d/muster.fish
 
 uninstall: ## what install put there
-	rm -f $(D)/bin/muster $(D)/lib/libmuster_store_client.a $(HEADERS_OUT:%=$(D)/%) \
+	rm -f $(D)/bin/muster $(D)/lib/libmuster_store_client.a $(D)/lib/pkgconfig/muster_store_client.pc $(HEADERS_OUT:%=$(D)/%) \
 		$(foreach m,$(MAN),$(D)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))) \
 		$(D)/share/bash-completion/completions/muster $(D)/share/zsh/site-functions/_muster \
 		$(D)/share/fish/vendor_completions.d/muster.fish

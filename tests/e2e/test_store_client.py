@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 from muster import BUILD, PATIENCE, ROOT, Case, expect
@@ -10,6 +11,7 @@ from procs import Proc, wait_for
 from test_torch import torch_python
 
 LIMIT = 180
+EXAMPLE = str(BUILD / "examples/meet_ranks")
 CALLS = str(BUILD / "workers/store_calls")
 PEER = str(Path(__file__).parent / "store_peer.py")
 
@@ -81,6 +83,26 @@ set too large: USAGE
 multi_set many: ok
 multi_get many: ok 2000
 """
+
+
+def test_the_manuals_example(t: Case) -> None:
+    """It meets; and SIGTERM ends it, in order, while it waits for a rank 0 that does not come."""
+    done = t.run("run", "--standalone", "--nproc-per-node", "3", "--no-python", EXAMPLE)
+    done.expect(0)
+    expect(done.out.count("meet at the fountain") == 3, f"it says {done.out!r}")
+    t.serve()
+    alone = t.spawn("alone", [EXAMPLE], {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(t.port), "RANK": "1", "WORLD_SIZE": "2",
+        "TORCHELASTIC_RESTART_COUNT": "0"})
+    wait_for(lambda: handles(alone, signal.SIGTERM), "its handler")
+    alone.signal(signal.SIGTERM)
+    alone.expect(1)
+    expect("cancelled" in alone.err, f"it says {alone.err!r}")
+
+
+def handles(proc: Proc, signo: int) -> bool:
+    mask = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{proc.pid}/status").read_text(), re.MULTILINE)
+    return mask is not None and bool(int(mask[1], 16) >> (signo - 1) & 1)
 
 
 def torch_server(t: Case) -> Proc:
