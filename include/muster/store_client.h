@@ -60,7 +60,10 @@ void store_cancel_free(struct store_cancel *cancel);
  */
 void store_cancel_raise(struct store_cancel *cancel);
 
-/* Calls work again. Any thread may call this; one raised at the same time may be cleared or not. */
+/*
+ * Calls work again. Any thread may call this, once the calls that were to end have returned: one
+ * that is asleep may miss a cancel that is gone again when it wakes.
+ */
 void store_cancel_clear(struct store_cancel *cancel);
 
 bool store_cancel_is_raised(const struct store_cancel *cancel);

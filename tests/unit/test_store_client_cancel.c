@@ -365,9 +365,9 @@ static void *raise_and_clear(void *arg)
     struct storm *storm = arg;
     while (!__atomic_load_n(&storm->is_over, __ATOMIC_ACQUIRE)) {
         store_cancel_raise(storm->cancel);
-        sched_yield();
+        usleep(50); /* lets the other one run, in both states, on one CPU too */
         store_cancel_clear(storm->cancel);
-        sched_yield();
+        usleep(50);
     }
     return NULL;
 }
@@ -388,7 +388,7 @@ static void test_storm(void **state)
     int64_t added = 0;
     int64_t n = 0;
     int canceled = 0;
-    for (int i = 0; i < 100000 && (canceled < 50 || added < 50); i++) {
+    while (canceled < 50 || added < 50) {
         if (store_conn_wait(c, one_key, 1, -1, &err) != 0) {
             assert_int_equal(err.code, MU_E_CANCELED);
             canceled++;
@@ -402,7 +402,6 @@ static void test_storm(void **state)
     }
     __atomic_store_n(&storm.is_over, true, __ATOMIC_RELEASE);
     pthread_join(thread, NULL);
-    assert_true(canceled >= 50 && added >= 50);
     store_cancel_clear(storm.cancel);
     assert_int_equal(store_conn_add(c, "n", 0, &n, &err), 0);
     assert_int_equal(n, added);
