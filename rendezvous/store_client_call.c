@@ -130,7 +130,7 @@ int store_call_put_keys(struct store_conn *c, const char *const *keys,
 int store_call_send_within_limit(struct store_conn *c, struct mu_err *err)
 {
     c->is_sent = true;
-    c->reply_room = MU_STORE_MAX_BYTES;
+    c->reply_room = MU_STORE_MAX_ANSWER;
     int rc = store_io_send(c->fd, c->request.data, c->request.len, &c->limit, err);
     release_request(c);
     return rc;
@@ -186,7 +186,7 @@ int store_call_recv_value(struct store_conn *c, struct mu_buf *ret_value, struct
     }
     if ((size_t)len > c->reply_room) {
         return mu_err_set(err, MU_E_LIMIT, 0, "answered values of more than %d bytes together",
-                          MU_STORE_MAX_BYTES);
+                          MU_STORE_MAX_ANSWER);
     }
     c->reply_room -= (size_t)len;
     struct mu_buf b = {0};

@@ -42,9 +42,10 @@ enum {
     MU_STORE_MAX_KEY = 8192,
     MU_STORE_MAX_VALUE = 8 * 1024 * 1024,
     MU_STORE_MAX_KEYS_PER_QUERY = 131072,
-    MU_STORE_MAX_REQUEST = 64 * 1024 * 1024, /* one whole request, ours: bounds a multi_set */
-    MU_STORE_MAX_REPLY = 64 * 1024 * 1024,   /* memory of one connection's unread replies, ours */
-    MU_STORE_UNREAD_HIGH = 1024 * 1024,      /* of them, when its requests are left unread too */
+    MU_STORE_MAX_REQUEST = 64 * 1024 * 1024,  /* one whole request, ours: bounds a multi_set */
+    MU_STORE_MAX_REPLY = 64 * 1024 * 1024,    /* memory of one connection's unread replies, ours */
+    MU_STORE_MAX_ANSWER = 1024 * 1024 * 1024, /* one whole answer, that our client takes */
+    MU_STORE_UNREAD_HIGH = 1024 * 1024,       /* of them, when its requests are left unread too */
 };
 
 /* What is kept of a worker's stderr for the failure report. */

@@ -32,18 +32,20 @@ int64_t store_io_now_ms(void)
     return clock_ms;
 }
 
-int store_io_connect(const char *host, uint16_t port, int64_t deadline_ms, struct mu_err *err)
+int store_io_connect(const char *host, uint16_t port, struct store_io_limit *limit,
+                     struct mu_err *err)
 {
     (void)host;
     (void)port;
-    (void)deadline_ms;
+    (void)limit;
     (void)err;
     return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
-int store_io_send(int fd, const void *data, size_t len, int64_t deadline_ms, struct mu_err *err)
+int store_io_send(int fd, const void *data, size_t len, struct store_io_limit *limit,
+                  struct mu_err *err)
 {
-    (void)deadline_ms;
+    (void)limit;
     MU_REQUIRE(fd >= 0 && len > 0 && data != NULL);
     if (server.failed && !is_silent_at_end) {
         return mu_err_set(err, MU_E_LOST, 0, "send");
@@ -51,8 +53,9 @@ int store_io_send(int fd, const void *data, size_t len, int64_t deadline_ms, str
     return 0;
 }
 
-int store_io_recv(int fd, void *data, size_t len, int64_t deadline_ms, struct mu_err *err)
+int store_io_recv(int fd, void *data, size_t len, struct store_io_limit *limit, struct mu_err *err)
 {
+    int64_t deadline_ms = limit->deadline_ms;
     MU_REQUIRE(fd >= 0 && len <= MU_STORE_MAX_REPLY);
     if (handshake_left > 0) {
         uint32_t pid = htole32((uint32_t)getpid());
@@ -73,9 +76,10 @@ int store_io_recv(int fd, void *data, size_t len, int64_t deadline_ms, struct mu
     return 0;
 }
 
-void store_io_pause(int64_t ms, int64_t deadline_ms)
+void store_io_pause(int64_t ms, struct store_io_limit *limit)
 {
-    clock_ms += ms < deadline_ms - clock_ms ? ms : deadline_ms - clock_ms;
+    int64_t left_ms = limit->deadline_ms - clock_ms;
+    clock_ms += ms < left_ms ? ms : left_ms;
 }
 
 /* ---- calls ---- */
@@ -88,6 +92,7 @@ static int call_for_strings(struct store_conn *c, uint8_t choice, struct mu_err 
     struct mu_buf got[VALUES] = {0};
     struct mu_slice value = mu_slice_of("value");
     size_t count = 0;
+    bool is_taken = false;
     int rc;
     switch (choice % 6) {
     case 0:
@@ -100,8 +105,10 @@ static int call_for_strings(struct store_conn *c, uint8_t choice, struct mu_err 
         rc = store_conn_multi_get(c, keys, VALUES, got, err);
         break;
     case 3:
+        rc = store_conn_queue_pop(c, keys[2], &got[0], err);
+        break;
     case 4:
-        rc = store_conn_queue_pop(c, keys[2], choice % 6 == 3, &got[0], err);
+        rc = store_conn_queue_try_pop(c, keys[2], &is_taken, &got[0], err);
         break;
     default:
         rc = store_conn_list_keys(c, &got[0], &count, err);
