@@ -64,7 +64,8 @@ SOAK := $(patsubst tests/fuzz/soak_%.c,$(B)/tests/soak_%,$(filter-out %/soak_mai
 FUZZ_SHARED := $(patsubst %.c,$(B)/%.o,$(filter-out tests/fuzz/fuzz_% tests/fuzz/soak_% tests/fuzz/replay_%,$(wildcard tests/fuzz/*.c)))
 WORKERS := $(patsubst tests/workers/%.c,$(B)/workers/%,$(wildcard tests/workers/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
-BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+BENCH_PARTS := bench/store_loop.c bench/store_peer.c bench/store_shapes.c bench/store_stats.c
+BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(filter-out $(BENCH_PARTS),$(wildcard bench/*.c)))
 PRODUCT_C := $(wildcard common/*.c rendezvous/*.c launcher/*.c examples/*.c tests/workers/*.c bench/*.c)
 TIDY := $(PRODUCT_C:%.c=build/tidy/%.ok)
 MAN := $(patsubst docs/man/%.in,build/man/%,$(wildcard docs/man/*.in))
@@ -99,7 +100,7 @@ $(B)/%.o: %.c Makefile
 define link
 @mkdir -p $(@D)
 $(call say,LD,$@)
-$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(1)
+$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $(filter-out %.a,$^) $(filter %.a,$^) $(1)
 endef
 
 $(B)/tests/test_%: $(B)/tests/unit/test_%.o $(CORE)
@@ -133,6 +134,7 @@ $(B)/workers/store_calls: $(B)/tests/workers/store_calls.o $(B)/libmuster_store_
 $(B)/examples/%: $(B)/examples/%.o $(B)/libmuster_store_client.a
 	$(call link,-pthread)
 
+$(B)/bench/store_load $(B)/bench/store_hold: $(BENCH_PARTS:%.c=$(B)/%.o)
 $(B)/bench/%: $(B)/bench/%.o $(CORE)
 	$(call link,$(LIBS))
 
@@ -174,8 +176,7 @@ fuzz-soak: ## SOAK_CODEC and SOAK_STORE inputs of SOAK_SEED under the sanitizers
 	build/asan/tests/soak_store -o build -s $(SOAK_SEED) -n $(SOAK_STORE)
 
 bench: all $(BENCH) $(WORKERS) ## benchmarks
-	@if [ -x bench/run.sh ]; then MUSTER_BUILD=$(B) bench/run.sh; \
-	else set -e; for b in $(BENCH); do echo "== $$b"; $$b; done; fi
+	@MUSTER_BUILD=$(B) bench/run.sh
 
 # ---- lint ----
 .PHONY: lint format format-check check-layers check-headers check-man tidy cppcheck shellcheck
