@@ -139,7 +139,7 @@ $(B)/bench/%: $(B)/bench/%.o $(CORE)
 	$(call link,$(LIBS))
 
 # ---- tests: each suite ends with "N passed, N failed, N skipped" ----
-.PHONY: test unit sim replay soak fuzz-soak e2e check-asan check-tsan bench
+.PHONY: test unit sim replay soak fuzz-soak e2e check-asan check-tsan bench bench-store
 test: unit sim replay e2e ## all four suites
 
 unit: $(UNIT) ## unit tests
@@ -175,8 +175,12 @@ fuzz-soak: ## SOAK_CODEC and SOAK_STORE inputs of SOAK_SEED under the sanitizers
 	build/asan/tests/soak_c10d_wire -o build -s $(SOAK_SEED) -n $(SOAK_CODEC)
 	build/asan/tests/soak_store -o build -s $(SOAK_SEED) -n $(SOAK_STORE)
 
-bench: all $(BENCH) $(WORKERS) ## benchmarks
+bench: all $(BENCH) $(WORKERS) ## benchmarks, the store's in short: about 11 minutes
 	@MUSTER_BUILD=$(B) bench/run.sh
+	@MUSTER_BUILD=$(B) bench/store.sh --quick
+
+bench-store: all $(BENCH) ## the store's benchmark in full: about 15 minutes
+	@MUSTER_BUILD=$(B) bench/store.sh $(STORE)
 
 # ---- lint ----
 .PHONY: lint format format-check check-layers check-headers check-man tidy cppcheck shellcheck

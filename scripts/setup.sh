@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # Install the Debian packages that are missing, and nothing when none is.
 #
-#   scripts/setup.sh [build|test|all]      (all)
+#   scripts/setup.sh [build|test|bench|all]      (all, which is build and test)
 #
 # build: what `make` needs; without one of these it fails.
 # test:  what the tests, the linters and the benchmarks need; what cannot be installed is
 #        named, and the tests that need it are skipped with that reason.
+# bench: what muster's store is compared with.
 set -euo pipefail
 
 build_packages=(gcc libc6-dev make pkg-config libuv1-dev libjansson-dev)
 test_packages=(libcmocka-dev clang clang-tidy clang-format cppcheck libclang-rt-14-dev iproute2
     slurm-wlm munge python3 python3-venv mandoc shellcheck user-mode-linux)
+bench_packages=(redis-server)
 
 say() { echo "setup: $*" >&2; }
 
@@ -51,13 +53,14 @@ install_missing() { # WHAT PACKAGE...
 
 main() {
     local what=${1:-all}
-    case $what in build | test | all) ;; *) say "usage: setup.sh [build|test|all]"; return 2 ;; esac
+    case $what in build | test | bench | all) ;; *) say "usage: setup.sh [build|test|bench|all]"; return 2 ;; esac
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
         say "this system has no apt-get; install what corresponds to: ${build_packages[*]}"
         say "and for the tests: ${test_packages[*]}"
         command -v "${CC:-cc}" make pkg-config >/dev/null && pkg-config --exists libuv jansson
         return
     fi
+    if [[ $what == bench ]]; then install_missing "the benchmarks" "${bench_packages[@]}"; return; fi
     if [[ $what != test ]]; then install_missing "the build" "${build_packages[@]}" || return 1; fi
     if [[ $what != build ]]; then
         install_missing "the tests" "${test_packages[@]}" || say "going on; tests that need them are skipped"
