@@ -22,6 +22,16 @@ static bool is_present(const struct store_entry *e)
     return e != NULL && (e->has_value || e->first_item != NULL);
 }
 
+/* Bytes by which the store grows when an entry's value is replaced by one of `size` bytes. */
+static size_t growth(const struct store_entry *e, size_t size)
+{
+    if (e->value != NULL && store_value_is_shared(e->value)) {
+        return sizeof(*e->value) + size; /* the old one is unread then */
+    }
+    size_t old = store_entry_value(e).len;
+    return size > old ? size - old : 0;
+}
+
 /*
  * The entry of `key`, made if need be, with room for `size` bytes in place of its value, or beside
  * it. NULL at the limit.
@@ -36,8 +46,7 @@ static struct store_entry *need_entry(struct store *s, struct mu_slice key, enum
     if (e == NULL) {
         size += sizeof(*e) + key.len;
     } else if (room == IN_PLACE) {
-        size_t old = store_entry_value(e).len;
-        size -= size < old ? size : old;
+        size = growth(e, size);
     }
     if (store_charge(s, size, err) != 0) {
         return NULL;
@@ -246,7 +255,7 @@ static int do_append(struct store_client *c, struct c10d_request *req, struct mu
                           "be read any more",
                           len);
     }
-    struct store_entry *e = need_entry(s, req->key, BESIDE, req->value.len, err);
+    struct store_entry *e = need_entry(s, req->key, IN_PLACE, len, err);
     if (e == NULL) {
         return -1;
     }

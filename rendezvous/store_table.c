@@ -188,7 +188,8 @@ void store_entry_set(struct store_table *t, struct store_entry *e, struct mu_sli
 {
     struct store_value *v = e->value;
     t->bytes += value.len - value_len(e);
-    if (v == NULL || v->refs > 1 || v->cap < value.len || v->cap > 2 * value.len + SLACK) {
+    if (v == NULL || store_value_is_shared(v) || v->cap < value.len ||
+        v->cap > 2 * value.len + SLACK) {
         replace(t, e, store_value_new(value, SMALL_VALUE));
     } else {
         memmove(v->data, value.ptr, value.len);
@@ -202,7 +203,7 @@ void store_entry_append(struct store_table *t, struct store_entry *e, struct mu_
     struct store_value *v = e->value;
     size_t old_len = value_len(e);
     size_t len = old_len + value.len;
-    if (v == NULL || v->refs > 1 || v->cap < len) {
+    if (v == NULL || store_value_is_shared(v) || v->cap < len) {
         size_t cap = old_len > 0 ? 2 * len : len;
         v = store_value_new(store_value_bytes(v), cap > SMALL_VALUE ? cap : SMALL_VALUE);
         replace(t, e, v);

@@ -23,6 +23,11 @@ struct store_value *store_value_ref(struct store_value *v)
     return v;
 }
 
+bool store_value_is_shared(const struct store_value *v)
+{
+    return v->refs > 1;
+}
+
 static uint64_t size_of(const struct store_value *v)
 {
     return sizeof(*v) + v->len; /* which stays as it is while it is shared */
@@ -50,7 +55,7 @@ void store_value_unref(struct store_value *v)
 
 void store_value_take_out(struct store_value *v, struct store_unread *unread)
 {
-    if (v != NULL && v->refs > 1) {
+    if (v != NULL && store_value_is_shared(v)) {
         v->unread = unread;
         unread->bytes += size_of(v);
         unread->values++;

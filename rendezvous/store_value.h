@@ -40,6 +40,9 @@ struct store_value *store_value_ref(struct store_value *v);
 /* Gives a reference back; the last one frees. NULL is allowed. */
 void store_value_unref(struct store_value *v);
 
+/* Does somebody else hold it, beside the caller? */
+bool store_value_is_shared(const struct store_value *v);
+
 /* Gives back the reference by which it was stored: what others hold is unread now. NULL is allowed.
  */
 void store_value_take_out(struct store_value *v, struct store_unread *unread);

@@ -106,6 +106,38 @@ static void test_unread_values_are_limited(void **state)
     free(value);
 }
 
+/* A value that is replaced while replies refer to it stays as well, and has to have room. */
+static void test_replaced_values_are_limited(void **state)
+{
+    (void)state;
+    char *value = mu_alloc(LARGE + 1);
+    memset(value, 'v', LARGE);
+    const char *const keys[] = {"/1", "/2"};
+    for (size_t i = 0; i < MU_COUNT(keys); i++) {
+        set_large(&a, keys[i], 'x');
+        peer_send(&b, "bs", C10D_GET, keys[i]);
+    }
+    set_large(&a, "/1", 'y');
+    uint64_t held = store_get_stats(s).bytes + store_get_stats(s).unread;
+    struct store_client c[4] = {0};
+    for (size_t i = 0; i < MU_COUNT(c); i++) {
+        peer_join(&c[i], s);
+    }
+    const char *full = "the store is full";
+    peer_send_refused(&c[0], MU_E_LIMIT, full, "bss", C10D_SET, "/2", value);
+    peer_send_refused(&c[1], MU_E_LIMIT, full, "bss", C10D_APPEND, "/2", "z");
+    memset(value, 'x', LARGE);
+    peer_send_refused(&c[2], MU_E_LIMIT, full, "bsss", C10D_COMPARE_SET, "/2", value, value);
+    assert_int_equal(store_get_stats(s).bytes + store_get_stats(s).unread, held);
+    peer_send(&c[3], "bss", C10D_SET, "/2", "short"); /* for which there is room */
+    store_out_fini(&b.out);
+    peer_send(&c[3], "bss", C10D_SET, "/2", value);
+    free(value);
+    for (size_t i = 0; i < MU_COUNT(c); i++) {
+        store_client_fini(&c[i]);
+    }
+}
+
 static void test_queued_values_are_shared(void **state)
 {
     (void)state;
@@ -171,6 +203,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_readers_share_one_copy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_replies_do_not_change, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unread_values_are_limited, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_replaced_values_are_limited, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queued_values_are_shared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_store_goes_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_slices_skip_what_was_sent, set_up, tear_down),
