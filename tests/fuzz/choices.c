@@ -5,8 +5,9 @@
 #include "rendezvous/c10d_wire.h"
 
 #include <stdio.h>
+#include <string.h>
 
-enum { LONG_KEY = 8192 };
+enum { LONG_KEY = 8192, FEW_LARGE = 8192 };
 
 static void put_key(struct mu_buf *b, uint8_t choice)
 {
@@ -26,6 +27,18 @@ static void put_key(struct mu_buf *b, uint8_t choice)
     } else {
         mu_buf_append_u64(b, choice == 254 ? LONG_KEY + 1 : UINT64_MAX - 8);
     }
+}
+
+/* Bytes that differ from choice to choice, and from place to place. */
+static void put_long(struct mu_buf *b, uint8_t choice, size_t len)
+{
+    mu_buf_append_u64(b, len);
+    uint8_t *p = mu_buf_reserve(b, len);
+    memset(p, choice, len);
+    for (size_t i = 0; i < len; i += 61) {
+        p[i] = (uint8_t)(i >> 4);
+    }
+    b->len += len;
 }
 
 static void put_value(struct mu_buf *b, uint8_t choice)
@@ -48,11 +61,15 @@ static void put_value(struct mu_buf *b, uint8_t choice)
         "-333",
         "a value that is longer than a counter, and than a small one",
     };
-    static const char zeros[1000];
-    if (choice < 240) {
+    /* From 1024 bytes on replies refer to a value instead of copying it. */
+    static const uint16_t large[] = {1024, 1023, 1500, 1024, 1025, 2100, 1100, 3000};
+    if (choice < 200) {
         c10d_put_str(b, mu_slice_of(values[choice % MU_COUNT(values)]));
-    } else if (choice < 254) {
-        c10d_put_str(b, (struct mu_slice){.ptr = zeros, .len = (choice - 239U) * 60U});
+    } else if (choice < 216) {
+        put_long(b, choice, (choice - 199U) * 40U);
+    } else if (choice < 254) { /* not many of them: a request has a greatest length */
+        bool has_many = b->len > FEW_LARGE;
+        put_long(b, choice, has_many ? 60U : large[choice % MU_COUNT(large)]);
     } else {
         mu_buf_append_u64(b, choice == 254 ? 8388609 : 1ULL << 63);
     }

@@ -22,7 +22,12 @@ static void reply_str(struct model_client *c, struct mu_slice s)
 static void reply_value(const struct store_model *m, struct model_client *c, struct mu_slice key)
 {
     ptrdiff_t i = held_find(m, VALUE, key);
-    reply_str(c, i != HELD_NOT_FOUND ? m->held[i].bytes : (struct mu_slice){0});
+    if (i == HELD_NOT_FOUND) {
+        reply_str(c, (struct mu_slice){0});
+        return;
+    }
+    reply_str(c, m->held[i].bytes);
+    held_refer(&c->referred, &m->held[i]);
 }
 
 /* ---- waiting ---- */
@@ -83,17 +88,9 @@ static void wake_who_waited_longest(struct store_model *m, struct mu_slice key)
 
 /* ---- queries; false: the connection is closed ---- */
 
-/* Bytes that replacing the key's value by one of `len` bytes adds. */
-static uint64_t growth(const struct store_model *m, struct mu_slice key, size_t len)
-{
-    ptrdiff_t i = held_find(m, VALUE, key);
-    size_t old = i != HELD_NOT_FOUND ? m->held[i].bytes.len : 0;
-    return len > old ? len - old : 0;
-}
-
 static bool do_set(struct store_model *m, struct mu_slice key, struct mu_slice value)
 {
-    if (!held_has_room_at(m, key, growth(m, key, value.len))) {
+    if (!held_has_room_at(m, key, held_growth(m, key, value.len))) {
         return false;
     }
     held_set_value(m, key, value);
@@ -106,20 +103,24 @@ static bool do_compare_set(struct store_model *m, struct model_client *c, const 
     ptrdiff_t i = held_find(m, VALUE, s[0]);
     struct mu_slice stored = i != HELD_NOT_FOUND ? m->held[i].bytes : (struct mu_slice){0};
     if (!mu_slice_eq(stored, s[1])) {
-        reply_str(c, i != HELD_NOT_FOUND ? stored : s[1]);
+        if (i == HELD_NOT_FOUND) {
+            reply_str(c, s[1]);
+        } else {
+            reply_value(m, c, s[0]);
+        }
         return true;
     }
     if (!do_set(m, s[0], s[2])) {
         return false;
     }
-    reply_str(c, s[2]);
+    reply_value(m, c, s[0]);
     return true;
 }
 
 /* A counter's room is that of the longest number. */
 static bool add(struct store_model *m, struct mu_slice key, int64_t delta, int64_t *ret_sum)
 {
-    if (!held_has_room_at(m, key, growth(m, key, LONGEST_NUMBER))) {
+    if (!held_has_room_at(m, key, held_growth(m, key, LONGEST_NUMBER))) {
         return false;
     }
     long long old = 0;
@@ -187,6 +188,7 @@ static bool do_wait(struct store_model *m, size_t client, const struct wire_requ
     c->waits = missing;
     if (missing == 0) {
         mu_buf_append_u8(&c->out, 0);
+        return true;
     }
     return held_has_room(m, 0); /* if not, who is closed waits no more */
 }
@@ -203,10 +205,11 @@ static void do_check(const struct store_model *m, struct model_client *c,
 
 static bool do_append(struct store_model *m, struct mu_slice key, struct mu_slice more)
 {
-    if (!held_has_room_at(m, key, more.len)) {
+    ptrdiff_t i = held_find(m, VALUE, key);
+    size_t old = i != HELD_NOT_FOUND ? m->held[i].bytes.len : 0;
+    if (!held_has_room_at(m, key, held_growth(m, key, old + more.len))) {
         return false;
     }
-    ptrdiff_t i = held_find(m, VALUE, key);
     struct mu_buf b = {0};
     if (i != HELD_NOT_FOUND) {
         mu_buf_append(&b, m->held[i].bytes.ptr, m->held[i].bytes.len);
@@ -234,6 +237,7 @@ static void do_queue_pop(struct store_model *m, struct model_client *c, struct m
     mu_buf_append_u64(&c->out, held_items(m, key));
     if (i != HELD_NOT_FOUND) {
         reply_str(c, m->held[i].bytes);
+        held_refer(&c->referred, &m->held[i]);
         held_drop(m, (size_t)i);
     }
 }

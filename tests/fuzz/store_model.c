@@ -19,6 +19,7 @@ void store_model_free(struct store_model *m)
 {
     for (size_t i = 0; i < STORE_MODEL_CLIENTS; i++) {
         store_model_close(m, i);
+        store_model_sent(m, i);
     }
     while (m->count > 0) {
         held_drop(m, m->count - 1);
@@ -39,17 +40,23 @@ void store_model_close(struct store_model *m, size_t client)
     mu_buf_fini(&c->in);
     mu_buf_fini(&c->out);
     free(c->lists);
+    free(c->referred.values);
     *c = (struct model_client){0};
+}
+
+static uint64_t partial(const struct store_model *m)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < STORE_MODEL_CLIENTS; i++) {
+        bytes += m->clients[i].in.len;
+    }
+    return bytes;
 }
 
 /* Requests that have come in part are held beside the rest, to the same limit. */
 static bool has_room_for_part(const struct store_model *m, size_t client, size_t part)
 {
-    uint64_t parts = part;
-    for (size_t i = 0; i < STORE_MODEL_CLIENTS; i++) {
-        parts += i != client ? m->clients[i].in.len : 0;
-    }
-    return m->max_bytes == 0 || parts <= m->max_bytes;
+    return m->max_bytes == 0 || partial(m) - m->clients[client].in.len + part <= m->max_bytes;
 }
 
 /* Apply the requests that are whole now. One that began earlier is put together before. */
@@ -139,10 +146,20 @@ bool store_model_matches(const struct store_model *m, size_t client, struct mu_s
     return true;
 }
 
-void store_model_drain(struct store_model *m, size_t client)
+void store_model_take(struct store_model *m, size_t client)
 {
-    m->clients[client].out.len = 0;
-    m->clients[client].list_count = 0;
+    struct model_client *c = &m->clients[client];
+    c->out.len = 0;
+    c->list_count = 0;
+    MU_REQUIRE(m->taken[client].values == NULL);
+    m->taken[client] = c->referred;
+    c->referred = (struct referred){0};
+}
+
+void store_model_sent(struct store_model *m, size_t client)
+{
+    free(m->taken[client].values);
+    m->taken[client] = (struct referred){0};
 }
 
 uint32_t store_model_pid(const struct store_model *m, size_t client)
@@ -155,6 +172,8 @@ struct store_stats store_model_stats(const struct store_model *m)
     struct store_stats stats = {
         .keys = held_keys(m),
         .bytes = held_bytes(m),
+        .unread = held_unread(m),
+        .partial = partial(m),
         .queries = m->queries,
     };
     for (size_t i = 0; i < STORE_MODEL_CLIENTS; i++) {

@@ -19,9 +19,10 @@ enum { STORE_MODEL_CLIENTS = 6 };
 
 /* Bytes charged beside those of keys and values. */
 struct store_model_costs {
-    uint64_t name; /* of a key that has a value, a queue or waiters */
-    uint64_t item; /* of a queued value */
-    uint64_t wait; /* of one key of a pending WAIT, or of a BARRIER */
+    uint64_t name;   /* of a key that has a value, a queue or waiters */
+    uint64_t item;   /* of a queued value */
+    uint64_t wait;   /* of one key of a pending WAIT, or of a BARRIER */
+    uint64_t unread; /* of a large value that only replies refer to */
 };
 
 struct store_model;
@@ -37,9 +38,12 @@ void store_model_close(struct store_model *m, size_t client);
 /* The client sends something. False: its connection must be closed. */
 bool store_model_feed(struct store_model *m, size_t client, const void *data, size_t len);
 
-/* Is `sent` what the client has been sent, since the last store_model_drain()? */
+/* Is `sent` what the client is to be sent, since the last store_model_take()? */
 bool store_model_matches(const struct store_model *m, size_t client, struct mu_slice sent);
-void store_model_drain(struct store_model *m, size_t client);
+
+/* These replies are on their way now, whatever becomes of the client; then they have been sent. */
+void store_model_take(struct store_model *m, size_t client);
+void store_model_sent(struct store_model *m, size_t client);
 
 uint32_t store_model_pid(const struct store_model *m, size_t client);
 struct store_stats store_model_stats(const struct store_model *m);
