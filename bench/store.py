@@ -45,6 +45,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.4, help="that each run measures (0.4)")
     parser.add_argument("--threads", type=int, default=0,
                         help="of the generator (one for each CPU beside the server's, at most 8)")
+    parser.add_argument("--fifo", action="store_true",
+                        help="everything under SCHED_FIFO, on a machine that is not quiet")
     parser.add_argument("--quick", action="store_true", help="24,2048 connections, 3 runs")
     parser.add_argument("--no-memory", action="store_true", help="no memory, no release, no names")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every single value too")
@@ -198,7 +200,7 @@ def main() -> int:
     files = raise_file_limit()
     kinds, notes = find_kinds(ROOT, build)
     kinds = [kind for kind in kinds if kind.name.lower() in args.server]
-    place = find_place(args.threads)
+    place = find_place(args.threads, args.fifo)
     too_many = [n for n in args.connections if n + SPARE_FILES > files]
     if too_many:
         notes.append(f"RLIMIT_NOFILE of {files} is too low for {too_many} connections: left out.")

@@ -50,7 +50,7 @@ class Place:
 
     def describe(self) -> str:
         how = ("both under SCHED_FIFO" if self.is_fifo else
-               "without SCHED_FIFO (not permitted): other processes of the machine disturb")
+               "without SCHED_FIFO: other processes of the machine disturb")
         return (f"The server on CPU {listed(self.server)}, the generator with "
                 f"{len(self.generator)} thread(s) on CPU {listed(self.generator)}, {how}.")
 
@@ -80,13 +80,13 @@ def siblings(cpu: int) -> set[int]:
     return found
 
 
-def find_place(threads: int) -> Place:
+def find_place(threads: int, wants_fifo: bool) -> Place:
     cpus = sorted(os.sched_getaffinity(0))
     apart = [cpu for cpu in cpus if cpu not in siblings(cpus[0])]
     others = apart or cpus[1:] or cpus
     if threads == 0:
         threads = min(8, len(others))
-    fifo = succeeds(["chrt", "-f", str(FIFO_PRIORITY), "true"])
+    fifo = wants_fifo and succeeds(["chrt", "-f", str(FIFO_PRIORITY), "true"])
     private = succeeds(["unshare", "-m", "sh", "-c", HOSTS_ONLY, "sh", "true"])
     return Place(cpus[:1], others[:threads], fifo, private)
 
