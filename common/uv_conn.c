@@ -150,11 +150,10 @@ static struct uv_conn *conn_new(uv_loop_t *loop, struct mu_err *err)
     c->tcp.data = c;
     c->open_handles = 1;
     snprintf(c->peer, sizeof(c->peer), "?");
-    snprintf(c->local, sizeof(c->local), "?");
     return c;
 }
 
-static void learn_addresses(struct uv_conn *c)
+static void learn_peer(struct uv_conn *c)
 {
     struct sockaddr_storage addr;
     int len = sizeof(addr);
@@ -162,11 +161,6 @@ static void learn_addresses(struct uv_conn *c)
         mu_addr_format_host((struct sockaddr *)&addr, c->peer, sizeof(c->peer));
         c->peer_port = mu_addr_port((struct sockaddr *)&addr);
     }
-    len = sizeof(addr);
-    if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&addr, &len) == 0) {
-        mu_addr_format_host((struct sockaddr *)&addr, c->local, sizeof(c->local));
-    }
-    uv_tcp_nodelay(&c->tcp, 1);
 }
 
 struct uv_conn *uv_conn_accept(uv_stream_t *listener, struct mu_err *err)
@@ -181,7 +175,7 @@ struct uv_conn *uv_conn_accept(uv_stream_t *listener, struct mu_err *err)
         uv_conn_close(c);
         return NULL;
     }
-    learn_addresses(c);
+    learn_peer(c);
     return c;
 }
 
@@ -194,7 +188,8 @@ static void on_connected(uv_connect_t *req, int status)
     }
     struct mu_err err = MU_ERR_INIT;
     if (status == 0) {
-        learn_addresses(c);
+        learn_peer(c);
+        uv_tcp_nodelay(&c->tcp, 1);
     } else {
         mu_err_set(&err, MU_E_CONNECT, 0, "%s", uv_strerror(status));
     }
@@ -364,12 +359,12 @@ size_t uv_conn_unsent(const struct uv_conn *c)
     return uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
 }
 
-void uv_conn_set_timeout(struct uv_conn *c, int64_t timeout_ms)
+static void set_timeout(uv_tcp_t *tcp, int64_t timeout_ms)
 {
     int seconds = timeout_ms >= 4000 ? (int)(timeout_ms / 2000) : 1;
-    uv_tcp_keepalive(&c->tcp, 1, (unsigned)seconds);
-    int fd = uv_conn_descriptor(c);
-    if (fd >= 0) {
+    uv_os_fd_t fd;
+    uv_tcp_keepalive(tcp, 1, (unsigned)seconds);
+    if (uv_fileno((const uv_handle_t *)tcp, &fd) == 0) {
         int probes = 3;
         int every = seconds > 3 ? seconds / 3 : 1;
         unsigned in_flight = (unsigned)timeout_ms;
@@ -379,13 +374,32 @@ void uv_conn_set_timeout(struct uv_conn *c, int64_t timeout_ms)
     }
 }
 
+void uv_conn_set_timeout(struct uv_conn *c, int64_t timeout_ms)
+{
+    set_timeout(&c->tcp, timeout_ms);
+}
+
+void uv_conn_prepare_listener(uv_tcp_t *listener, int64_t timeout_ms)
+{
+    uv_tcp_nodelay(listener, 1);
+    set_timeout(listener, timeout_ms);
+}
+
 const char *uv_conn_peer(const struct uv_conn *c)
 {
     return c->peer;
 }
 
-const char *uv_conn_local(const struct uv_conn *c)
+const char *uv_conn_local(struct uv_conn *c)
 {
+    struct sockaddr_storage addr;
+    int len = sizeof(addr);
+    if (c->local[0] == '\0') { /* few are ever asked */
+        snprintf(c->local, sizeof(c->local), "?");
+        if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&addr, &len) == 0) {
+            mu_addr_format_host((struct sockaddr *)&addr, c->local, sizeof(c->local));
+        }
+    }
     return c->local;
 }
 

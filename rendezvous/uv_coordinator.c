@@ -17,7 +17,8 @@
 enum {
     ACCEPT_BACKLOG = 65535, /* the kernel makes net.core.somaxconn of it */
     LINGER_MS = 2000,
-    KEPT_DESCRIPTORS = 256, /* for the workers' pipes, files, connections of our own */
+    KEPT_DESCRIPTORS = 256,  /* for the workers' pipes, files, connections of our own */
+    VANISHED_MS = 60 * 1000, /* by when a peer that is gone without a word is noticed */
     WARN_EVERY_MS = 10 * 1000,
 };
 
@@ -208,6 +209,9 @@ int coordinator_listen(struct coordinator *c, const struct sockaddr *addr, uint1
     struct sockaddr_storage bound;
     int len = sizeof(bound);
     rc = uv_tcp_bind(listener, addr, 0);
+    if (rc == 0) {
+        uv_conn_prepare_listener(listener, VANISHED_MS);
+    }
     rc = rc != 0 ? rc : uv_listen((uv_stream_t *)listener, ACCEPT_BACKLOG, on_connection);
     rc = rc != 0 ? rc : uv_tcp_getsockname(listener, (struct sockaddr *)&bound, &len);
     if (rc != 0) {

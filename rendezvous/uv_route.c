@@ -17,10 +17,10 @@ static bool is_embedded(const struct coordinator *c)
 }
 
 /* One text for all addresses of this machine itself, by whichever of them it was reached. */
-static const char *machine_of(const struct uv_conn *conn)
+static const char *machine_of(struct uv_conn *conn)
 {
     const char *peer = uv_conn_peer(conn);
-    bool is_here = strcmp(peer, uv_conn_local(conn)) == 0 || mu_addr_is_loopback_name(peer);
+    bool is_here = mu_addr_is_loopback_name(peer) || strcmp(peer, uv_conn_local(conn)) == 0;
     return is_here ? "here" : peer;
 }
 

@@ -32,6 +32,13 @@ struct uv_conn_handlers {
     void (*closed)(void *arg, const struct mu_err *why);
 };
 
+/*
+ * What connections accepted from a bound listening handle are to be like: without delay, and with
+ * the time-out of uv_conn_set_timeout(). They inherit it, which spares each of them six system
+ * calls.
+ */
+void uv_conn_prepare_listener(uv_tcp_t *listener, int64_t timeout_ms);
+
 /* Take the next connection of a listening handle, from within its connection callback. */
 struct uv_conn *uv_conn_accept(uv_stream_t *listener, struct mu_err *err);
 
@@ -82,7 +89,7 @@ void uv_conn_set_timeout(struct uv_conn *c, int64_t timeout_ms);
 
 /* Numeric address of the peer, without the port; and ours, which the peer reached or may reach. */
 const char *uv_conn_peer(const struct uv_conn *c);
-const char *uv_conn_local(const struct uv_conn *c);
+const char *uv_conn_local(struct uv_conn *c);
 uint16_t uv_conn_peer_port(const struct uv_conn *c); /* 0: not known */
 
 /* Its descriptor, which stays the connection's; -1 if it has none yet. */
