@@ -21,24 +21,33 @@
 #include <stdint.h>
 
 struct store;
-struct store_wait; /* one (client, key) registration, private to store.c */
+struct store_entry; /* private to the store, as what is in these: */
+
+/* One registration of a client with a key. */
+struct store_wait {
+    struct store_client *client; /* borrowed; its owner */
+    struct store_entry *entry;   /* borrowed; NULL once satisfied */
+    struct store_wait *next;     /* among the entry's */
+    struct store_wait *prev;
+};
 
 /* A connection as the store sees it; embedded in the server's own struct, which must not move. */
 struct store_client {
-    struct store_out out;     /* owned; replies to be written, consumed by the server */
-    struct mu_buf partial;    /* owned; the beginning of a request whose end is not here yet */
-    struct c10d_scan scan;    /* how far `partial` has been decoded */
-    struct store *store;      /* borrowed; NULL once detached */
-    struct store_wait *waits; /* owned registrations of the pending WAIT or BARRIER */
-    uint32_t waits_count;     /* of them, satisfied ones included */
-    uint32_t waits_left;      /* keys the pending WAIT still lacks; 0: none pending */
-    uint32_t pid;             /* nonce of the last PING, which is the client's pid; 0: none yet */
-    bool is_validated;        /* the VALIDATE query was seen */
-    bool is_ready;            /* is on the store's ready list */
-    bool is_broken;           /* an error was returned: nothing it sends counts any more */
+    struct store_out out;  /* owned; replies to be written, consumed by the server */
+    struct mu_buf partial; /* owned; the beginning of a request whose end is not here yet */
+    struct c10d_scan scan; /* how far `partial` has been decoded */
+    struct store *store;   /* borrowed; NULL once detached */
+    bool is_validated;     /* the VALIDATE query was seen */
+    bool is_ready;         /* is on the store's ready list */
+    bool is_broken;        /* an error was returned: nothing it sends counts any more */
+    uint32_t pid;          /* nonce of the last PING, which is the client's pid; 0: none yet */
     struct store_client *ready_next;
     struct store_client *ready_prev;
-    struct store_client *next; /* among the attached ones */
+    struct store_wait *waits;   /* owned registrations of the pending WAIT or BARRIER */
+    uint32_t waits_count;       /* of them, satisfied ones included */
+    uint32_t waits_left;        /* keys the pending WAIT still lacks; 0: none pending */
+    struct store_wait one_wait; /* which is where `waits` are if it is one */
+    struct store_client *next;  /* among the attached ones */
     struct store_client *prev;
 };
 

@@ -5,13 +5,6 @@
 
 #include <stdlib.h>
 
-struct store_wait {
-    struct store_client *client; /* borrowed; the owner of this registration */
-    struct store_entry *entry;   /* borrowed; NULL once satisfied */
-    struct store_wait *next;     /* among the entry's */
-    struct store_wait *prev;
-};
-
 /* Take a registration off the list of the entry it is for. */
 static void unlink_wait(struct store_entry *e, struct store_wait *w)
 {
@@ -35,7 +28,7 @@ int store_wait_begin(struct store_client *c, uint32_t count, struct mu_err *err)
     if (store_charge(c->store, size, err) != 0) {
         return -1;
     }
-    c->waits = mu_realloc(NULL, size);
+    c->waits = count == 1 ? &c->one_wait : mu_realloc(NULL, size);
     c->waits_count = count;
     c->waits_left = 0;
     c->store->waiting++;
@@ -68,7 +61,9 @@ void store_wait_end(struct store_client *c)
     }
     s->wait_bytes -= c->waits_count * sizeof(struct store_wait);
     s->waiting--;
-    free(c->waits);
+    if (c->waits != &c->one_wait) {
+        free(c->waits);
+    }
     c->waits = NULL;
     c->waits_count = 0;
 }
