@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { KEPT_BYTES = 256, FIRST_PIECES = 2 };
+enum { KEPT_BYTES = 1024, FIRST_PIECES = 2 };
 
 static void drop_pieces(struct store_out *o)
 {
@@ -26,13 +26,16 @@ void store_out_fini(struct store_out *o)
     mu_buf_fini(&o->bytes);
 }
 
-void store_out_clear(struct store_out *o)
+void store_out_clear(struct store_out *o, struct mu_buf *spare)
 {
     if (o->pieces != NULL) {
         drop_pieces(o);
     }
-    o->bytes.len = 0;
-    if (o->bytes.cap > KEPT_BYTES) {
+    if (spare->data == NULL && o->bytes.cap <= KEPT_BYTES) {
+        *spare = o->bytes;
+        spare->len = 0;
+        o->bytes = (struct mu_buf){0};
+    } else {
         mu_buf_fini(&o->bytes);
     }
 }

@@ -29,8 +29,11 @@ struct store_out {
 /* Release everything; empty then. */
 void store_out_fini(struct store_out *o);
 
-/* The same, but a small buffer is kept for the next replies. */
-void store_out_clear(struct store_out *o);
+/*
+ * The same, but a small buffer goes to `spare` (or is freed, if that has one): one that is hot
+ * serves thousands of clients, and those that are idle have none.
+ */
+void store_out_clear(struct store_out *o, struct mu_buf *spare);
 
 /* u64 length and bytes of the value, which may be NULL (empty). Takes a reference of its own. */
 void store_out_put_value(struct store_out *o, struct store_value *v);

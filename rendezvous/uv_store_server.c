@@ -11,8 +11,7 @@ enum {
     CLIENT_LINGER_MS = 1000,
     CLIENTS_PER_TURN = 1024, /* are answered, before others are read again */
     SLICES_AT_HAND = 16,
-    UNREAD_SHARE = 4,         /* of the store's limit; see the header */
-    KEEPALIVE_MS = 60 * 1000, /* by when a peer that vanished is noticed */
+    UNREAD_SHARE = 4, /* of the store's limit; see the header */
 };
 
 /* Replies that the kernel did not take at once. */
@@ -44,6 +43,7 @@ struct uv_store_server {
     struct client_list
         slow;            /* with replies on their way; who has read nothing for longest, first */
     uv_idle_t *answerer; /* owned; while replies are left for the next turn */
+    struct mu_buf spare; /* owned; for the next replies */
 };
 
 struct uv_store_server *uv_store_server_new(uv_loop_t *loop, uint64_t max_bytes,
@@ -106,6 +106,7 @@ void uv_store_server_free(struct uv_store_server *s)
     }
     stop_answerer(s);
     store_free(s->store);
+    mu_buf_fini(&s->spare);
     free(s);
 }
 
@@ -188,7 +189,7 @@ static void answer(struct client *c)
     if (len > 0 && TAILQ_EMPTY(&c->flights)) {
         size_t done = try_to_send(c);
         if (done == len) {
-            store_out_clear(out);
+            store_out_clear(out, &c->server->spare);
         } else {
             start_flight(c, done);
         }
@@ -227,9 +228,12 @@ static void on_answerer(uv_idle_t *idle)
 /* Too much memory is held by those who do not read: who has read nothing for longest goes first. */
 static void drop_slow(struct uv_store_server *s)
 {
-    struct client *c;
-    while ((c = TAILQ_FIRST(&s->slow)) != NULL && s->max_bytes != 0 &&
-           store_get_stats(s->store).unread > s->max_bytes / UNREAD_SHARE) {
+    struct client *next;
+    for (struct client *c = TAILQ_FIRST(&s->slow); c != NULL; c = next) {
+        if (store_get_stats(s->store).unread <= s->max_bytes / UNREAD_SHARE) {
+            return;
+        }
+        next = TAILQ_NEXT(c, slow_link);
         mu_log(MU_LOG_WARN, "store: dropped %s, which does not read what it asked for",
                uv_conn_peer(c->conn));
         s->counters->slow_dropped++;
@@ -259,6 +263,10 @@ static void on_data(void *arg, const uint8_t *data, size_t len)
     struct uv_store_server *s = c->server;
     struct mu_err err;
     mu_err_clear(&err);
+    if (c->store_client.out.bytes.data == NULL) {
+        c->store_client.out.bytes = s->spare;
+        s->spare = (struct mu_buf){0};
+    }
     if (store_client_feed(&c->store_client, data, len, &err) != 0) {
         refuse(c, &err);
     }
@@ -287,7 +295,6 @@ void uv_store_server_adopt(struct uv_store_server *s, struct uv_conn *conn, cons
     store_client_init(&c->store_client, s->store);
     TAILQ_INSERT_TAIL(&s->clients, c, link);
     s->counters->clients++;
-    uv_conn_set_timeout(conn, KEEPALIVE_MS);
     uv_conn_set_handlers(conn, &handlers, c);
     on_data(c, data, len);
 }

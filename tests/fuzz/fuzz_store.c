@@ -199,7 +199,9 @@ static void write_to(struct world *w, size_t i, enum writing how)
         take(w, i);
         return;
     }
-    store_out_clear(&w->clients[i]->out);
+    struct mu_buf spare = {0};
+    store_out_clear(&w->clients[i]->out, &spare);
+    mu_buf_fini(&spare);
     MU_REQUIRE(store_out_len(&w->clients[i]->out) == 0);
     store_model_take(w->model, i);
     store_model_sent(w->model, i);

@@ -59,8 +59,8 @@ static double server_memory(const char *pid)
     snprintf(path, sizeof(path), "/proc/%s/status", pid);
     FILE *f = fopen(path, "re");
     while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-        if (sscanf(line, "VmRSS: %ld", &kb) == 1) {
-            break;
+        if (strncmp(line, "VmRSS:", 6) == 0) {
+            kb = strtol(line + 6, NULL, 10);
         }
     }
     if (f == NULL || kb == 0) {
@@ -190,6 +190,7 @@ int main(int argc, char **argv)
     say(setter, set_go, sizeof(set_go) - 1);
     unsigned released = count_released(epoll, count);
     double done = now_s();
+    free(fds);
     printf("{\"count\": %u, \"bytes_each\": %.0f, \"open_s\": %.3f, \"released\": %u, "
            "\"release_s\": %.3f}\n",
            count, each, opened - begun, released, done - set);
