@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "muster/uv_conn.h"
 
+#include "common/uv_reader.h"
 #include "muster/addr.h"
 #include "muster/limits.h"
 #include "muster/mem.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
 struct uv_conn {
-    uv_tcp_t tcp;
-    uv_timer_t *linger; /* owned; only while finishing */
+    struct uv_readable readable;
     const struct uv_conn_handlers *handlers;
     void *arg;
-    uv_conn_connected_fn connected;
-    void *connected_arg;
-    struct teller *teller; /* owned; has a failure to tell in the next turn */
     bool is_reading;
     bool is_finishing;
     bool is_closing;
     bool is_dead; /* `closed` was called, or is about to be */
     uint8_t open_handles;
+    uv_tcp_t tcp;
+    uv_timer_t *linger; /* owned; only while finishing */
+    uv_conn_connected_fn connected;
+    void *connected_arg;
+    struct teller *teller; /* owned; has a failure to tell in the next turn */
     char peer[INET6_ADDRSTRLEN];
     char local[INET6_ADDRSTRLEN];
     uint16_t peer_port;
@@ -42,7 +45,10 @@ struct write_request {
     char bytes[];
 };
 
-enum { TRIED_AT_ONCE = 64 }; /* buffers of a write that is tried */
+enum {
+    TRIED_AT_ONCE = 64, /* buffers of a write that is tried */
+    READS_AT_ONCE = 4,
+};
 
 /* All connections read into one buffer: there is one thread, and handlers copy what they keep. */
 static char read_buffer[64 * 1024];
@@ -85,6 +91,7 @@ void uv_conn_close(struct uv_conn *c)
 {
     MU_REQUIRE(!c->is_closing);
     c->is_closing = true;
+    uv_reader_forget(&c->readable);
     stop_teller(c);
     if (c->linger != NULL) {
         uv_close((uv_handle_t *)c->linger, on_linger_closed);
@@ -107,7 +114,7 @@ static void tell_closed(struct uv_conn *c, const struct mu_err *why)
         return;
     }
     c->is_dead = true;
-    uv_read_stop((uv_stream_t *)&c->tcp);
+    c->is_reading = false;
     if (c->handlers != NULL) {
         c->handlers->closed(c->arg, why);
     }
@@ -217,23 +224,35 @@ struct uv_conn *uv_conn_connect(uv_loop_t *loop, const struct sockaddr *addr,
     return c;
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+/* What has come, in as many pieces as it takes; a few, for others wait too. */
+static void on_ready(struct uv_readable *r, bool has_ended)
 {
-    (void)handle;
-    (void)suggested;
-    *buf = uv_buf_init(read_buffer, sizeof(read_buffer));
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-    struct uv_conn *c = stream->data;
-    if (n > 0 && !c->is_finishing && !c->is_dead) {
-        c->handlers->data(c->arg, (const uint8_t *)buf->base, (size_t)n);
-    } else if (n < 0) {
-        struct mu_err why = MU_ERR_INIT;
-        mu_err_set(&why, MU_E_LOST, 0, "%s",
-                   n == UV_EOF ? "connection closed" : uv_strerror((int)n));
-        tell_closed(c, &why);
+    struct uv_conn *c = mu_container_of(r, struct uv_conn, readable);
+    for (int i = 0; c->is_reading && r->reader != NULL; i++) {
+        if (i == READS_AT_ONCE) {
+            uv_reader_again(r);
+            return;
+        }
+        ssize_t n = read(r->fd, read_buffer, sizeof(read_buffer));
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return;
+        }
+        if (n <= 0) {
+            struct mu_err why = MU_ERR_INIT;
+            mu_err_set(&why, MU_E_LOST, n < 0 ? errno : 0, "%s",
+                       n < 0 ? "connection lost" : "connection closed");
+            tell_closed(c, &why);
+            return;
+        }
+        if (!c->is_finishing && !c->is_dead) {
+            c->handlers->data(c->arg, (const uint8_t *)read_buffer, (size_t)n);
+        }
+        if ((size_t)n < sizeof(read_buffer) && !has_ended) {
+            return; /* there was no more; what comes now is told */
+        }
     }
 }
 
@@ -243,9 +262,15 @@ static void start_reading(struct uv_conn *c)
         return;
     }
     c->is_reading = true;
-    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    if (c->readable.reader != NULL) {
+        uv_reader_again(&c->readable);
+        return;
+    }
+    c->readable.fd = uv_conn_descriptor(c);
+    c->readable.ready = on_ready;
+    int rc = uv_reader_watch(c->tcp.loop, &c->readable);
     if (rc != 0) {
-        fail_later(c, MU_E_LOST, -rc, "read");
+        fail_later(c, MU_E_LOST, -rc, "watch the connection");
     }
 }
 
@@ -258,10 +283,7 @@ void uv_conn_set_handlers(struct uv_conn *c, const struct uv_conn_handlers *hand
 
 void uv_conn_pause(struct uv_conn *c)
 {
-    if (c->is_reading && !c->is_closing) {
-        c->is_reading = false;
-        uv_read_stop((uv_stream_t *)&c->tcp);
-    }
+    c->is_reading = false;
 }
 
 void uv_conn_resume(struct uv_conn *c)
