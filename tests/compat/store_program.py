@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the cases of the store with the real torch client against one kind of server.
+
+    python3 store_program.py torch|muster PROGRAM [CASE]...
+
+Standard output: one JSON object a line for each step, as store_world.py records it; last an object
+with what the stores' surface is and what of it was used. PROGRAM is muster's.
+"""
+from __future__ import annotations
+
+import faulthandler
+import json
+import sys
+import time
+from typing import Any
+
+import store_calls
+import store_waits
+from store_world import Broken, MusterServers, Spy, TorchServers, World, surface
+
+LIMIT_S = 100
+
+
+def record(step: dict[str, Any]) -> None:
+    print(json.dumps(step, default=repr), flush=True)
+
+
+def main() -> int:
+    faulthandler.dump_traceback_later(LIMIT_S, exit=True)  # says which call hangs
+    kind, program, *wanted = sys.argv[1:]
+    servers = {"torch": TorchServers, "muster": MusterServers}[kind](program)
+    cases = {name: case for module in (store_calls, store_waits) for name, case in vars(module).items()
+             if name.startswith("case_")}
+    broken = 0
+    for name, case in cases.items():
+        title = name[len("case_"):].replace("_", " ")
+        if wanted and title not in wanted:
+            continue
+        start = time.monotonic()
+        try:
+            case(World(title, servers.fresh(), record))
+        except Broken as error:
+            print(f"{kind}: case {title}: {error}", file=sys.stderr)
+            broken += 1
+        print(f"{kind}: case {title}: {time.monotonic() - start:.2f} s", file=sys.stderr)
+    servers.close()
+    record({"surface": sorted(surface()), "used": sorted(Spy.used)})
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
