@@ -34,6 +34,8 @@ CLIENT = """
 import sys, threading, time
 from datetime import timedelta
 import torch.distributed as dist
+sys.path.insert(0, sys.argv[2])
+import store_world
 port = int(sys.argv[1])
 ms = lambda n: timedelta(milliseconds=n)
 out = sys.stdout
@@ -137,6 +139,35 @@ if hasattr(a, "barrier"):
         say("prefix barrier of two", meet_prefix)
 say("list_keys", lambda: sorted(a.list_keys()))
 say("clone", lambda: box.update(c=a.clone()))
+say("construct without libuv, not waiting", make("d", world_size=2, wait_for_workers=False, use_libuv=False))
+say("get of the one without libuv", lambda: box["d"].get("k"))
+say("prefix clone", lambda: box.update(e=dist.PrefixStore("p", a).clone()))
+p = box["e"]
+say("prefix clone get", lambda: p.get("k"))
+say("prefix add", lambda: p.add("n", 1))
+say("prefix compare_set", lambda: p.compare_set("k", "pv", "pw"))
+say("prefix check", lambda: p.check(["k", "zz"]))
+say("prefix append", lambda: p.append("k", "x"))
+say("prefix multi_set", lambda: p.multi_set(["m1", "m2"], ["1", "22"]))
+say("prefix multi_get", lambda: p.multi_get(["m1", "m2"]))
+say("prefix delete_key", lambda: p.delete_key("m1"))
+say("prefix num_keys", lambda: p.num_keys())
+say("prefix queue_push", lambda: p.queue_push("q", "x"))
+say("prefix queue_len", lambda: p.queue_len("q"))
+say("prefix queue_pop", lambda: p.queue_pop("q"))
+say("prefix list_keys", lambda: sorted(p.list_keys()))
+say("wait of no keys", lambda: a.wait([]))
+say("check of no keys", lambda: a.check([]))
+say("multi_get of no keys", lambda: a.multi_get([]))
+say("multi_set of no keys", lambda: a.multi_set([], []))
+say("set_timeout", lambda: a.set_timeout(ms(150)))
+say("get timeout", lambda: a.get("zz"))
+say("multi_get timeout", lambda: a.multi_get(["k", "zz"]))
+say("queue_pop timeout", lambda: a.queue_pop("zz"))
+say("prefix barrier timeout", lambda: dist.PrefixStore("p", a).barrier("br5", 2, ms(150)))
+say("add after timeouts", lambda: a.add("n", 1))
+say("_splitSet", lambda: store_world.split_set(store_world.Spy(a), "s", b"split"))
+say("get of what came split", lambda: b.get("s"))
 """
 
 
@@ -244,7 +275,8 @@ def emit(macro, *fields):
 
 
 def run_client(relay):
-    client = subprocess.Popen([sys.executable, "-c", CLIENT, str(relay.listener.getsockname()[1])],
+    client = subprocess.Popen([sys.executable, "-c", CLIENT, str(relay.listener.getsockname()[1]),
+                               os.path.dirname(os.path.abspath(__file__))],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     fd = client.stdout.fileno()
     text = b""

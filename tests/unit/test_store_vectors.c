@@ -135,7 +135,7 @@ static void expect_next(struct store_client *c, const struct trace *t)
 {
     struct mu_buf b = {0};
     put_hex(&b, t->hex);
-    if (strcmp(t->call, "list_keys") == 0) {
+    if (strstr(t->call, "list_keys") != NULL) {
         const char *keys[64];
         struct mu_reader r = mu_reader_of(b.data, b.len);
         size_t count = mu_read_u64(&r);
@@ -161,7 +161,7 @@ static void test_recorded_traffic(void **state)
     assert_true(MU_COUNT(traces) > 100);
     for (peer_piece = 0; peer_piece < 3; peer_piece++) {
         struct store *s = store_new(0);
-        struct store_client clients[3];
+        struct store_client clients[5];
         for (size_t i = 0; i < MU_COUNT(clients); i++) {
             store_client_init(&clients[i], s);
         }
