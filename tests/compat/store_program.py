@@ -3,8 +3,9 @@
 
     python3 store_program.py torch|muster PROGRAM [CASE]...
 
-Standard output: one JSON object a line for each step, as store_world.py records it; last an object
-with what the stores' surface is and what of it was used. PROGRAM is muster's.
+Standard output: one JSON object a line for each step, as store_world.py records it. The last one
+tells what torch's stores offer, what of it was used, and what would be found unused if they had
+something new. PROGRAM is muster's.
 """
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from typing import Any
 
 import store_calls
 import store_waits
+import torch.distributed as dist
 from store_world import Broken, MusterServers, Spy, TorchServers, World, surface
 
 LIMIT_S = 100
@@ -44,7 +46,9 @@ def main() -> int:
             broken += 1
         print(f"{kind}: case {title}: {time.monotonic() - start:.2f} s", file=sys.stderr)
     servers.close()
-    record({"surface": sorted(surface()), "used": sorted(Spy.used)})
+    grown = type("TCPStore", (dist.TCPStore,), {"brand_new": None})
+    record({"surface": sorted(surface()), "used": sorted(Spy.used),
+            "grown": sorted(surface(grown, dist.PrefixStore) - Spy.used)})
     return 1 if broken else 0
 
 

@@ -63,26 +63,28 @@ class MusterServers:
 
     def __init__(self, program: str) -> None:
         self.program = program
-        self.process: Optional[subprocess.Popen[str]] = None
+        self.processes: list[subprocess.Popen[str]] = []
 
     def fresh(self) -> int:
-        self.close()
-        self.process = subprocess.Popen([self.program, "serve", "--listen", "127.0.0.1:0"],
-                                        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-        assert self.process.stderr
-        line = self.process.stderr.readline()
+        for last in self.processes[-1:]:
+            last.terminate()  # takes leave of its clients meanwhile; waited for at the end
+        process = subprocess.Popen([self.program, "serve", "--listen", "127.0.0.1:0"],
+                                   stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        self.processes.append(process)
+        assert process.stderr
+        line = process.stderr.readline()
         found = re.search(r"serving on 127\.0\.0\.1:(\d+)$", line.strip())
         if not found:
             raise Broken(f"muster serve said {line!r}")
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()  # what it logs
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # what it logs
         return int(found.group(1))
 
     def close(self) -> None:
-        if self.process:
-            self.process.terminate()
-            if self.process.wait(30) != 0:
-                raise Broken(f"muster serve ended with {self.process.returncode}")
-            self.process = None
+        for last in self.processes[-1:]:
+            last.terminate()
+        for process in self.processes:
+            if process.wait(30) != 0:
+                raise Broken(f"muster serve ended with {process.returncode}")
 
 
 def ms(count: float) -> timedelta:
@@ -118,11 +120,11 @@ def parameters_of(cls: type) -> set[str]:
     return set(re.findall(r"[(,] (\w+): ", line)) - {"self"}
 
 
-def surface() -> set[str]:
+def surface(*classes: type) -> set[str]:
     """Everything public that torch's stores can do, as Spy and World name it. Properties of every
     Python object and of pybind11 are not the stores' own."""
     names = set()
-    for cls in (dist.TCPStore, dist.PrefixStore):
+    for cls in classes or (dist.TCPStore, dist.PrefixStore):
         for name in set(dir(cls)) - set(dir(object)) - {"__module__", "_pybind11_conduit_v1_"}:
             names.add(f"{cls.__name__}.{name}")
         names.update(f"{cls.__name__}({name})" for name in parameters_of(cls))
