@@ -81,6 +81,7 @@ def case_where_servers_differ(w: World) -> None:
                lambda: b.compare_set("c", "wrong", "v"), 500, want="any")
     w.step("key after it", lambda: a.check(["c"]))
     b.queue_push("q", "item")
+    b.queue_len("q")  # a reply: now it is in the queue
     w.released("non-empty queue and absent key", lambda: a.wait(["q", "k"], ms(500)),
                lambda: b.set("k", "v"), 500, want="any")
     w.step("item is still there", lambda: a.queue_pop("q"))
