@@ -90,7 +90,6 @@ def test_crowd_of_100000(t: Case) -> None:
     script = t.dir / "init.sh"
     script.write_text(f"""#!/bin/sh
         mount -t proc proc /proc
-        mount -t tmpfs tmp /tmp
         ip link set lo up
         ulimit -n 250000
         {BUILD}/muster serve --listen 127.0.0.1:29500 &

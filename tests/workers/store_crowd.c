@@ -185,11 +185,12 @@ int main(int argc, char **argv)
     hear(setter, sizeof(uint32_t)); /* in one loop, after all of theirs */
     double opened = now_s();
     double each = (server_memory(argv[2]) - memory) / count;
-    get_stuck(port);
+    int stuck = get_stuck(port);
     double set = now_s();
     say(setter, set_go, sizeof(set_go) - 1);
     unsigned released = count_released(epoll, count);
     double done = now_s();
+    close(stuck);
     free(fds);
     printf("{\"count\": %u, \"bytes_each\": %.0f, \"open_s\": %.3f, \"released\": %u, "
            "\"release_s\": %.3f}\n",
