@@ -85,6 +85,13 @@ static int fail_unknown(const char *word)
     return cmd_fail(&err);
 }
 
+/* Is muster called by torchrun's name, by a link or a copy? Then it is `muster run`. */
+static bool is_torchrun(const char *program)
+{
+    const char *slash = strrchr(program, '/');
+    return strcmp(slash != NULL ? slash + 1 : program, "torchrun") == 0;
+}
+
 int cmd_main(int argc, char **argv)
 {
     static const struct {
@@ -92,6 +99,9 @@ int cmd_main(int argc, char **argv)
         const char *command;
     } aliases[] = {{"-h", "help"}, {"--help", "help"}, {"--version", "version"}};
 
+    if (argc > 0 && is_torchrun(argv[0])) {
+        return cmd_run(argc, argv);
+    }
     if (argc < 2) {
         struct mu_buf text = {0};
         cmd_docs_usage(&text);

@@ -2,6 +2,7 @@
 #include "launcher/cmd.h"
 
 #include "launcher/descriptors.h"
+#include "launcher/local_world.h"
 #include "launcher/uv_agent.h"
 #include "muster/log.h"
 
@@ -17,8 +18,11 @@ int cmd_run(int argc, char **argv)
     if (!opts.rendezvous.is_standalone) {
         mu_log_set_node(opts.node_name);
     }
-    descriptors_raise_limit();
     struct mu_err err = MU_ERR_INIT;
+    if (local_world_resolve(&opts, environ, &err) != 0) {
+        return cmd_fail(&err);
+    }
+    descriptors_raise_limit();
     if (uv_agent_run(&opts, environ, &status, &err) != 0) {
         return cmd_fail(&err);
     }

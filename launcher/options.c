@@ -46,6 +46,7 @@ static void clear_field(struct options *opts, const struct options_row *row)
         *(const char **)field = NULL;
         break;
     case OPTIONS_INT:
+    case OPTIONS_NPROC:
     case OPTIONS_DURATION:
     case OPTIONS_SIZE:
         *(int64_t *)field = -1;
@@ -154,6 +155,31 @@ static int set_size(const struct options_row *row, const char *text, int64_t *re
     return 0;
 }
 
+static int set_nproc(const struct options_row *row, const char *text, int64_t *ret_count,
+                     struct mu_err *err)
+{
+    static const struct {
+        const char *word;
+        enum options_nproc count;
+    } words[] = {{"auto", OPTIONS_NPROC_AUTO},
+                 {"cpu", OPTIONS_NPROC_CPU},
+                 {"gpu", OPTIONS_NPROC_GPU},
+                 {"xpu", OPTIONS_NPROC_XPU}};
+    for (size_t i = 0; i < MU_COUNT(words); i++) {
+        if (strcmp(text, words[i].word) == 0) {
+            *ret_count = words[i].count;
+            return 0;
+        }
+    }
+    if (mu_parse_int(text, row->min, row->max, ret_count, err) != 0) {
+        return mu_err_set(
+            err, MU_E_USAGE, 0,
+            "'%s' is neither a whole number from %lld to %lld nor auto, cpu, gpu or xpu", text,
+            (long long)row->min, (long long)row->max);
+    }
+    return 0;
+}
+
 static int set_endpoint(const char *text, struct mu_endpoint *ret_endpoint, struct mu_err *err)
 {
     if (text[0] == '\0') {
@@ -173,6 +199,8 @@ static int set_field(const struct options_row *row, void *field, const char *tex
         return set_string(row, text, field, err);
     case OPTIONS_INT:
         return mu_parse_int(text, row->min, row->max, field, err);
+    case OPTIONS_NPROC:
+        return set_nproc(row, text, field, err);
     case OPTIONS_FLAG:
         return set_flag(text, field, err);
     case OPTIONS_DURATION:
@@ -213,6 +241,12 @@ void options_origin_name(enum options_id id, enum options_origin origin, char *t
         return;
     case OPTIONS_FROM_CLI:
         snprintf(text, size, "--%s", rows[id].name);
+        return;
+    case OPTIONS_FROM_OTHER:
+        snprintf(text, size, "another option");
+        return;
+    case OPTIONS_FROM_ALSO:
+        snprintf(text, size, "%s", rows[id].also_env);
         return;
     case OPTIONS_FROM_PET:
         prefix = "PET_";

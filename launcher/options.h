@@ -23,6 +23,7 @@ enum options_type {
     OPTIONS_STRING,
     OPTIONS_CHOICE,
     OPTIONS_INT,
+    OPTIONS_NPROC,
     OPTIONS_FLAG,
     OPTIONS_DURATION,
     OPTIONS_SIZE,
@@ -33,9 +34,19 @@ enum options_type {
 /* Where a value comes from; a later one beats an earlier one, whatever the order of setting. */
 enum options_origin {
     OPTIONS_FROM_DEFAULT,
+    OPTIONS_FROM_OTHER,  /* another option that implies it: --rdzv-conf, --shutdown-timeout */
+    OPTIONS_FROM_ALSO,   /* a variable of torch's, see also_env */
     OPTIONS_FROM_PET,    /* PET_<NAME> in the environment */
     OPTIONS_FROM_MUSTER, /* MUSTER_<NAME> in the environment */
     OPTIONS_FROM_CLI,
+};
+
+/* A number of workers that is still to be counted. */
+enum options_nproc {
+    OPTIONS_NPROC_AUTO = -2,
+    OPTIONS_NPROC_CPU = -3,
+    OPTIONS_NPROC_GPU = -4,
+    OPTIONS_NPROC_XPU = -5,
 };
 
 enum options_group {
@@ -63,10 +74,11 @@ struct options_row {
     int64_t min;
     int64_t max;
     enum options_group group;
-    unsigned commands; /* bits of enum options_command */
-    bool is_torchrun;  /* torchrun has it too: PET_<NAME> counts */
-    bool is_cli_only;  /* never read from the environment */
-    const char *help;  /* sentences; words in `backquotes` are literal */
+    unsigned commands;    /* bits of enum options_command */
+    bool is_torchrun;     /* torchrun has it too: PET_<NAME> counts */
+    bool is_cli_only;     /* never read from MUSTER_ and PET_ variables */
+    const char *also_env; /* another variable it is read from, the weakest; or NULL */
+    const char *help;     /* sentences; words in `backquotes` are literal */
 };
 
 struct options_range {
@@ -83,6 +95,7 @@ struct options_rendezvous {
 #define OPTIONS_FIELD_STRING(field)   const char *field;
 #define OPTIONS_FIELD_CHOICE(field)   const char *field;
 #define OPTIONS_FIELD_INT(field)      int64_t field;
+#define OPTIONS_FIELD_NPROC(field)    int64_t field;
 #define OPTIONS_FIELD_FLAG(field)     bool field;
 #define OPTIONS_FIELD_DURATION(field) int64_t field;
 #define OPTIONS_FIELD_SIZE(field)     int64_t field;
@@ -126,5 +139,8 @@ void options_init(struct options *opts, enum options_command command);
 int options_set(struct options *opts, enum options_id id, const char *text,
                 enum options_origin origin, struct mu_err *err);
 
-/* "--nnodes", "MUSTER_NNODES", "PET_NNODES" or "default". Truncated to fit. */
+/*
+ * "--nnodes", "MUSTER_NNODES", "PET_NNODES", "TORCH_...", "default", or "another option". Truncated
+ * to fit.
+ */
 void options_origin_name(enum options_id id, enum options_origin origin, char *text, size_t size);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/options_check.h"
 
+#include "launcher/rdzv_conf.h"
 #include "muster/names.h"
 #include "muster/rand.h"
 
@@ -97,6 +98,9 @@ static int check_node(struct options *opts, struct mu_err *err)
             (long long)opts->node_rank, (long long)opts->nnodes.max);
     }
     if (opts->node_name == NULL || opts->node_name[0] == '\0') {
+        opts->node_name = opts->local_addr;
+    }
+    if (opts->node_name == NULL || opts->node_name[0] == '\0') {
         char *name = opts->own_node_name;
         if (gethostname(name, sizeof(opts->own_node_name) - 1) != 0 || name[0] == '\0') {
             snprintf(name, sizeof(opts->own_node_name), "node");
@@ -134,8 +138,32 @@ static int name_job(struct options *opts, struct mu_err *err)
     return 0;
 }
 
+/* --shutdown-timeout, in effect. */
+static void check_grace(struct options *opts)
+{
+    if (is_given(opts, OPTION_shutdown_timeout_ms) && !is_given(opts, OPTION_grace_ms)) {
+        opts->grace_ms = opts->shutdown_timeout_ms;
+        opts->origin[OPTION_grace_ms] = OPTIONS_FROM_OTHER;
+    }
+}
+
+static int check_plugins(const struct options *opts, struct mu_err *err)
+{
+    if (opts->logs_specs != NULL) {
+        return mu_err_set(err, MU_E_USAGE, 0,
+                          "--logs-specs '%s' names a Python plugin of torchrun, and muster runs no "
+                          "Python of its own; say where output goes with --redirects, --tee and "
+                          "--log-dir",
+                          opts->logs_specs);
+    }
+    return 0;
+}
+
 static int check_run(struct options *opts, struct mu_err *err)
 {
+    if (opts->run_path) {
+        opts->no_python = false;
+    }
     if (opts->script == NULL || opts->script[0] == '\0') {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "nothing to run: give a script, a module with -m, or a program with "
@@ -145,10 +173,12 @@ static int check_run(struct options *opts, struct mu_err *err)
         return mu_err_set(err, MU_E_USAGE, 0,
                           "--module and --no-python contradict each other: a module needs Python");
     }
-    if (check_backend(opts, err) != 0 || find_coordinator(opts, err) != 0 ||
+    if (check_backend(opts, err) != 0 || check_plugins(opts, err) != 0 ||
+        rdzv_conf_apply(opts, err) != 0 || find_coordinator(opts, err) != 0 ||
         check_node(opts, err) != 0) {
         return -1;
     }
+    check_grace(opts);
     return name_job(opts, err);
 }
 

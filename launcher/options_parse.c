@@ -223,17 +223,36 @@ static int read_command_line(struct options *opts, int argc, char *const *argv, 
     return 0;
 }
 
+/* May a row be read from variables of this origin? */
+static bool is_bound(const struct options_row *row, enum options_origin origin)
+{
+    switch (origin) {
+    case OPTIONS_FROM_ALSO:
+        return row->also_env != NULL;
+    case OPTIONS_FROM_PET:
+        return row->is_torchrun && !row->is_cli_only;
+    case OPTIONS_FROM_MUSTER:
+        return !row->is_cli_only;
+    case OPTIONS_FROM_DEFAULT:
+    case OPTIONS_FROM_OTHER:
+    case OPTIONS_FROM_CLI:
+        break;
+    }
+    return false;
+}
+
 static int read_environment(struct options *opts, char *const *envp, struct mu_err *err)
 {
-    static const enum options_origin origins[] = {OPTIONS_FROM_MUSTER, OPTIONS_FROM_PET};
+    static const enum options_origin origins[] = {OPTIONS_FROM_MUSTER, OPTIONS_FROM_PET,
+                                                  OPTIONS_FROM_ALSO};
     for (enum options_id id = 0; id < OPTION_COUNT; id++) {
-        const struct options_row *row = &options_table()[id];
-        for (size_t i = 0; i < MU_COUNT(origins); i++) {
-            bool is_bound = !row->is_cli_only && is_row_of(opts, id) &&
-                            (origins[i] == OPTIONS_FROM_MUSTER || row->is_torchrun);
+        for (size_t i = 0; i < MU_COUNT(origins) && is_row_of(opts, id); i++) {
+            if (!is_bound(&options_table()[id], origins[i])) {
+                continue;
+            }
             char name[64];
             options_origin_name(id, origins[i], name, sizeof(name));
-            const char *text = is_bound ? mu_env_get(envp, name) : NULL;
+            const char *text = mu_env_get(envp, name);
             if (text != NULL && options_set(opts, id, text, origins[i], err) != 0) {
                 return -1;
             }

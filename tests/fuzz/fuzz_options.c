@@ -30,6 +30,14 @@ static void check_values(const struct options *opts)
     }
 }
 
+/* What local_world_resolve() would find. */
+static void count_devices(struct options *opts)
+{
+    if (opts->nproc_per_node < 0) {
+        opts->nproc_per_node = 2;
+    }
+}
+
 static void build_workers(const struct options *opts, char *const *envp)
 {
     const struct assignment one = {.node_count = 1, .world_size = 1};
@@ -82,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_values(&opts);
         rc = options_check(&opts, &err);
         if (rc == 0 && command == OPTIONS_RUN) {
+            count_devices(&opts);
             build_workers(&opts, envp);
         }
     }

@@ -93,6 +93,20 @@ static void test_no_arguments(void **state)
                 "       muster help explains the rest\n");
 }
 
+/* Linked or copied under that name, muster takes torchrun's place on a command line. */
+static void test_called_torchrun(void **state)
+{
+    (void)state;
+    static char name[] = "/opt/bin/torchrun";
+    static char option[] = "--nprocs-per-node=8";
+    char *argv[] = {name, option, NULL};
+    said.len = 0;
+    assert_int_equal(cmd_main(2, argv), 2);
+    mu_buf_append_u8(&said, '\0');
+    ASSERT_SAID("muster: error: unknown option '--nprocs-per-node'; did you mean "
+                "'--nproc-per-node'?\n");
+}
+
 static void test_unknown_commands(void **state)
 {
     (void)state;
@@ -137,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_only_prints),         cmocka_unit_test(test_no_arguments),
+        cmocka_unit_test(test_called_torchrun),
         cmocka_unit_test(test_unknown_commands),         cmocka_unit_test(test_wrong_options),
         cmocka_unit_test(test_output_cannot_be_written),
     };

@@ -199,8 +199,75 @@ static void test_abbreviations(void **state)
     ASSERT_FAILS("option '--master' is ambiguous: --master-addr, --master-port",
                  ARGS("--master", "x", "t.py"));
     ASSERT_FAILS("option '--m' is ambiguous: --master-addr, --master-port, --module, "
-                 "--max-restarts",
+                 "--max-restarts, --monitor-interval",
                  ARGS("--m", "x", "t.py"));
+}
+
+static void test_devices(void **state)
+{
+    (void)state;
+    struct options o;
+    MUST(&o, ARGS("--nproc-per-node=auto", "t.py"));
+    assert_int_equal(o.nproc_per_node, OPTIONS_NPROC_AUTO);
+    MUST(&o, {.argv = {"t.py"}, .envp = {"PET_NPROC_PER_NODE=gpu"}});
+    assert_int_equal(o.nproc_per_node, OPTIONS_NPROC_GPU);
+}
+
+static void test_rdzv_conf(void **state)
+{
+    (void)state;
+    struct options o;
+    MUST(&o, ARGS("--rdzv-conf", " join_timeout = 5 ,last_call_timeout=2.5,is_host=1,x=y", "t"));
+    assert_int_equal(o.join_timeout_ms, 5000);
+    assert_int_equal(o.last_call_ms, 2500);
+    assert_int_equal(o.node_timeout_ms, 5000);
+    assert_int_equal(o.origin[OPTION_join_timeout_ms], OPTIONS_FROM_OTHER);
+    MUST(&o, ARGS("--rdzv-conf=timeout=7,keep_alive_interval=2,keep_alive_max_attempt=4", "t"));
+    assert_int_equal(o.join_timeout_ms, 7000);
+    assert_int_equal(o.node_timeout_ms, 8000);
+    MUST(&o, ARGS("--rdzv-conf=join_timeout=7,join_timeout=8,timeout=9", "t"));
+    assert_int_equal(o.join_timeout_ms, 8000);
+    MUST(&o, ARGS("--join-timeout=1", "--rdzv-conf", "join_timeout=7", "t"));
+    assert_int_equal(o.join_timeout_ms, 1000);
+    MUST(&o, {.argv = {"t"}, .envp = {"PET_RDZV_CONF=join_timeout=3"}});
+    assert_int_equal(o.join_timeout_ms, 3000);
+    MUST(&o, ARGS("--rdzv-conf=", "t"));
+    ASSERT_FAILS("--rdzv-conf: 'join_timeout' is not KEY=VALUE, as in join_timeout=60",
+                 ARGS("--rdzv-conf", "join_timeout", "t"));
+    ASSERT_FAILS("--rdzv-conf: 'b=' is not KEY=VALUE, as in join_timeout=60",
+                 ARGS("--rdzv-conf", "a=1,b=", "t"));
+    ASSERT_FAILS("--rdzv-conf: join_timeout: 'soon' is no time in seconds",
+                 ARGS("--rdzv-conf", "join_timeout=soon", "t"));
+}
+
+static void test_grace(void **state)
+{
+    (void)state;
+    struct options o;
+    MUST(&o, ARGS("--shutdown-timeout=3", "t"));
+    assert_int_equal(o.grace_ms, 3000);
+    MUST(&o, ARGS("--shutdown-timeout=3", "--grace=4", "t"));
+    assert_int_equal(o.grace_ms, 4000);
+    MUST(&o, {.argv = {"t"}, .envp = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT=9"}});
+    assert_int_equal(o.grace_ms, 9000);
+    MUST(&o,
+         {.argv = {"t"}, .envp = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT=9", "PET_SHUTDOWN_TIMEOUT=8"}});
+    assert_int_equal(o.grace_ms, 8000);
+}
+
+static void test_what_torchrun_alone_can(void **state)
+{
+    (void)state;
+    struct options o;
+    MUST(&o, ARGS("--run-path", "--no-python", "--start-method=fork", "/t.py"));
+    assert_false(o.no_python);
+    MUST(&o, ARGS("--local-addr=10.0.0.1", "t.py"));
+    assert_string_equal(o.node_name, "10.0.0.1");
+    ASSERT_FAILS("--start-method: 'thread' is none of spawn, fork or forkserver",
+                 ARGS("--start-method=thread", "t.py"));
+    ASSERT_FAILS("--logs-specs 'mine' names a Python plugin of torchrun, and muster runs no "
+                 "Python of its own; say where output goes with --redirects, --tee and --log-dir",
+                 ARGS("--logs-specs=mine", "t.py"));
 }
 
 static void test_missing_values(void **state)
@@ -225,9 +292,11 @@ static void test_missing_values(void **state)
 static void test_wrong_values(void **state)
 {
     (void)state;
-    ASSERT_FAILS("--nproc-per-node: '0' is not a whole number from 1 to 1024",
-                 ARGS("--nproc-per-node", "0", "t.py"));
-    ASSERT_FAILS("--nproc-per-node: '1025' is not a whole number from 1 to 1024",
+    ASSERT_FAILS(
+        "--nproc-per-node: '0' is neither a whole number from 1 to 1024 nor auto, cpu, gpu or xpu",
+        ARGS("--nproc-per-node", "0", "t.py"));
+    ASSERT_FAILS("--nproc-per-node: '1025' is neither a whole number from 1 to 1024 nor auto, cpu, "
+                 "gpu or xpu",
                  ARGS("--nproc-per-node=1025", "t.py"));
     ASSERT_FAILS("--max-restarts: '' is not a whole number from 0 to 1000000",
                  ARGS("--max-restarts=", "t.py"));
@@ -473,6 +542,10 @@ int main(void)
         cmocka_unit_test(test_the_script_ends_the_options),
         cmocka_unit_test(test_unknown_options),
         cmocka_unit_test(test_abbreviations),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_rdzv_conf),
+        cmocka_unit_test(test_grace),
+        cmocka_unit_test(test_what_torchrun_alone_can),
         cmocka_unit_test(test_missing_values),
         cmocka_unit_test(test_wrong_values),
         cmocka_unit_test(test_environment),
