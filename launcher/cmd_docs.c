@@ -38,6 +38,8 @@ static const struct doc docs[] = {
                  "muster run --nproc-per-node 8 train.py --config c.yaml"},
                 {"Two nodes of eight, the same command on each:",
                  "muster run --nnodes 2 --nproc-per-node 8 --rdzv-endpoint node1 train.py"},
+                {"What would that start here, and why?",
+                 "muster run --dry-run --print-config --nproc-per-node auto train.py"},
             },
         .environment =
             {

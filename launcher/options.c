@@ -243,7 +243,7 @@ void options_origin_name(enum options_id id, enum options_origin origin, char *t
         snprintf(text, size, "--%s", rows[id].name);
         return;
     case OPTIONS_FROM_OTHER:
-        snprintf(text, size, "another option");
+        snprintf(text, size, "--%s", rows[id].implied_by);
         return;
     case OPTIONS_FROM_ALSO:
         snprintf(text, size, "%s", rows[id].also_env);

@@ -34,7 +34,7 @@ enum options_type {
 /* Where a value comes from; a later one beats an earlier one, whatever the order of setting. */
 enum options_origin {
     OPTIONS_FROM_DEFAULT,
-    OPTIONS_FROM_OTHER,  /* another option that implies it: --rdzv-conf, --shutdown-timeout */
+    OPTIONS_FROM_OTHER,  /* another option, see implied_by */
     OPTIONS_FROM_ALSO,   /* a variable of torch's, see also_env */
     OPTIONS_FROM_PET,    /* PET_<NAME> in the environment */
     OPTIONS_FROM_MUSTER, /* MUSTER_<NAME> in the environment */
@@ -74,11 +74,12 @@ struct options_row {
     int64_t min;
     int64_t max;
     enum options_group group;
-    unsigned commands;    /* bits of enum options_command */
-    bool is_torchrun;     /* torchrun has it too: PET_<NAME> counts */
-    bool is_cli_only;     /* never read from MUSTER_ and PET_ variables */
-    const char *also_env; /* another variable it is read from, the weakest; or NULL */
-    const char *help;     /* sentences; words in `backquotes` are literal */
+    unsigned commands;      /* bits of enum options_command */
+    bool is_torchrun;       /* torchrun has it too: PET_<NAME> counts */
+    bool is_cli_only;       /* never read from MUSTER_ and PET_ variables */
+    const char *also_env;   /* another variable it is read from, the weakest; or NULL */
+    const char *implied_by; /* an option whose value can mean this one, or NULL */
+    const char *help;       /* sentences; words in `backquotes` are literal */
 };
 
 struct options_range {
@@ -140,7 +141,7 @@ int options_set(struct options *opts, enum options_id id, const char *text,
                 enum options_origin origin, struct mu_err *err);
 
 /*
- * "--nnodes", "MUSTER_NNODES", "PET_NNODES", "TORCH_...", "default", or "another option". Truncated
- * to fit.
+ * "--nnodes", "MUSTER_NNODES", "PET_NNODES", "TORCH_...", "default", or "--rdzv-conf" of an option
+ * that is implied by it. Truncated to fit.
  */
 void options_origin_name(enum options_id id, enum options_origin origin, char *text, size_t size);

@@ -99,6 +99,8 @@ static int check_node(struct options *opts, struct mu_err *err)
     }
     if (opts->node_name == NULL || opts->node_name[0] == '\0') {
         opts->node_name = opts->local_addr;
+        opts->origin[OPTION_node_name] =
+            opts->local_addr != NULL ? OPTIONS_FROM_OTHER : OPTIONS_FROM_DEFAULT;
     }
     if (opts->node_name == NULL || opts->node_name[0] == '\0') {
         char *name = opts->own_node_name;

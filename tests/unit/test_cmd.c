@@ -150,10 +150,9 @@ static void test_output_cannot_be_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_only_prints),         cmocka_unit_test(test_no_arguments),
-        cmocka_unit_test(test_called_torchrun),
-        cmocka_unit_test(test_unknown_commands),         cmocka_unit_test(test_wrong_options),
-        cmocka_unit_test(test_output_cannot_be_written),
+        cmocka_unit_test(test_what_only_prints), cmocka_unit_test(test_no_arguments),
+        cmocka_unit_test(test_called_torchrun),  cmocka_unit_test(test_unknown_commands),
+        cmocka_unit_test(test_wrong_options),    cmocka_unit_test(test_output_cannot_be_written),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
