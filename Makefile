@@ -106,8 +106,9 @@ endef
 $(B)/tests/test_%: $(B)/tests/unit/test_%.o $(CORE)
 	$(call link,$(LIBS) -lcmocka)
 
-# Loop tests start real processes.
-$(UNIT): | $(WORKERS)
+# Loop tests start real processes; a library that muster loads if it is there has a stand-in.
+FAKES := $(B)/fake/libnvidia-ml.so.1
+$(UNIT): | $(WORKERS) $(FAKES)
 
 $(B)/tests/simulator: $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c)) $(CORE)
 	$(call link,$(LIBS))
@@ -126,6 +127,11 @@ $(B)/workers/%: tests/workers/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -std=gnu17 -g $(WARNINGS) -MMD -MP -o $@ $<
+
+$(B)/fake/libnvidia-ml.so.1: tests/fake/nvml.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -g $(WARNINGS) -shared -fPIC -o $@ $<
 
 # What uses the store client is built as it is.
 $(B)/workers/store_calls: $(B)/tests/workers/store_calls.o $(B)/libmuster_store_client.a
@@ -154,7 +160,7 @@ replay: $(REPLAY) ## every parser against its fuzz corpus
 soak: $(SOAK) ## a few seconds of generated inputs for the codec and the store
 	@scripts/run-suite.sh soak $(B)/log $(SOAK)
 
-e2e: all $(WORKERS) ## the real program; E2E="-k fault -j 2" selects
+e2e: all $(WORKERS) $(FAKES) ## the real program; E2E="-k fault -j 2" selects
 	@MUSTER_BUILD=$(B) $(PYTHON) tests/e2e/run.py $(E2E)
 
 check-asan: ## unit, sim, replay and soak under AddressSanitizer and UBSan
