@@ -33,6 +33,8 @@ struct uv_procs {
     struct proc *procs;                       /* owned */
     uint32_t count;
     uint32_t accounted;            /* workers that were started, or could not be */
+    uint32_t unbound;              /* workers that run, but not bound to their CPUs */
+    int32_t unbound_code;          /* errno of one of them */
     struct reaper_client children; /* its `shepherd` is 0 once that is reaped */
     int control_fd;
     int exec_fd;
@@ -120,6 +122,11 @@ static bool read_exec_failures(struct uv_procs *p)
             return n == 0;
         }
         MU_REQUIRE(failure.local_rank < p->count);
+        if (failure.stage == WORKER_EXEC_UNBOUND) {
+            p->unbound++;
+            p->unbound_code = failure.code;
+            continue;
+        }
         p->procs[failure.local_rank].outcome =
             (struct outcome){.kind = OUTCOME_EXEC_FAILED,
                              .stage = (enum outcome_stage)failure.stage,
@@ -512,6 +519,12 @@ void uv_procs_kill(struct uv_procs *p)
 pid_t uv_procs_root(const struct uv_procs *p)
 {
     return p->children.shepherd;
+}
+
+uint32_t uv_procs_unbound(const struct uv_procs *p, int *ret_code)
+{
+    *ret_code = p->unbound_code;
+    return p->unbound;
 }
 
 size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char *buf, size_t size)

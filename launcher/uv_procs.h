@@ -86,6 +86,12 @@ void uv_procs_kill(struct uv_procs *p);
 /* The process all workers and their descendants descend from; 0 once it is gone. */
 pid_t uv_procs_root(const struct uv_procs *p);
 
+/*
+ * How many workers run without being bound to the CPUs of their command; *ret_code is the errno of
+ * one of them. Known with `running`.
+ */
+uint32_t uv_procs_unbound(const struct uv_procs *p, int *ret_code);
+
 /* Copy the last bytes of a worker's standard error, without a NUL. Returns how many. */
 size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char *buf, size_t size);
 

@@ -2,17 +2,17 @@
 #include "launcher/worker_exec.h"
 
 #include "launcher/descriptors.h"
-#include "muster/outcome.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <sched.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 enum { EXIT_NOT_EXECUTED = 127 };
 
-static void fail(const struct worker_exec_context *context, enum outcome_stage stage, int code)
-    __attribute__((noreturn));
-static void fail(const struct worker_exec_context *context, enum outcome_stage stage, int code)
+static void tell(const struct worker_exec_context *context, uint32_t stage, int code)
 {
     struct worker_exec_failure failure = {
         .local_rank = context->local_rank, .stage = stage, .code = code};
@@ -20,6 +20,13 @@ static void fail(const struct worker_exec_context *context, enum outcome_stage s
     do {
         n = write(context->exec_fd, &failure, sizeof(failure));
     } while (n < 0 && errno == EINTR);
+}
+
+static void fail(const struct worker_exec_context *context, enum outcome_stage stage, int code)
+    __attribute__((noreturn));
+static void fail(const struct worker_exec_context *context, enum outcome_stage stage, int code)
+{
+    tell(context, stage, code);
     _exit(EXIT_NOT_EXECUTED);
 }
 
@@ -32,6 +39,33 @@ static void test_script(const struct worker_exec_context *context, const char *s
         fail(context, OUTCOME_STAGE_SCRIPT, errno);
     }
     close(fd);
+}
+
+/*
+ * Preferred, not bound: strict binding fails where a node has no free memory, or none at all. That
+ * it may be forbidden (containers without CAP_SYS_NICE) costs little, for memory comes from the
+ * node a thread runs on anyway. Whoever started muster with a policy of their own meant it.
+ */
+static void prefer_memory(unsigned node)
+{
+    unsigned long nodes[CPU_MASK_BITS / CPU_MASK_WORD_BITS] = {0};
+    int mode;
+    if (node < CPU_MASK_BITS && syscall(SYS_get_mempolicy, &mode, NULL, 0, NULL, 0) == 0 &&
+        mode == MPOL_DEFAULT) {
+        nodes[node / CPU_MASK_WORD_BITS] = 1UL << (node % CPU_MASK_WORD_BITS);
+        syscall(SYS_set_mempolicy, MPOL_PREFERRED, nodes, CPU_MASK_BITS + 1);
+    }
+}
+
+static void bind_to_cpus(const struct worker_exec_context *context,
+                         const struct worker_command *command)
+{
+    const struct cpu_mask *cpus = command->cpus;
+    if (sched_setaffinity(0, sizeof(*cpus), (const cpu_set_t *)(const void *)cpus) != 0) {
+        tell(context, WORKER_EXEC_UNBOUND, errno);
+    } else if (command->mem_node >= 0) {
+        prefer_memory((unsigned)command->mem_node);
+    }
 }
 
 void worker_exec(const struct worker_exec_context *context, const struct worker_command *command)
@@ -47,6 +81,9 @@ void worker_exec(const struct worker_exec_context *context, const struct worker_
     }
     if (command->script != NULL) {
         test_script(context, command->script);
+    }
+    if (command->cpus != NULL) {
+        bind_to_cpus(context, command);
     }
     descriptors_restore_limit();
     sigset_t none;
