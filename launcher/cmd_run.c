@@ -8,6 +8,7 @@
 #include "launcher/uv_agent.h"
 #include "muster/log.h"
 
+#include <string.h>
 #include <unistd.h>
 
 /* --print-config, --dry-run: instead of running. What there is to show is shown, then the failure.
@@ -33,6 +34,28 @@ static int show(const struct options *opts)
     return rc == 0 ? 0 : cmd_fail(&err);
 }
 
+static void say_local_world(const struct options *opts, const struct local_world *world)
+{
+    if (world->source[0] != '\0') {
+        mu_log(MU_LOG_INFO, "%lld worker%s on this node, by %s", (long long)opts->nproc_per_node,
+               opts->nproc_per_node == 1 ? "" : "s", world->source);
+    }
+    if (world->binding == NULL || !mu_log_enabled(MU_LOG_INFO)) {
+        return;
+    }
+    struct mu_buf map = {0};
+    numa_binding_describe(world->binding, &map);
+    mu_buf_append_u8(&map, '\0');
+    char *rest = (char *)map.data;
+    char *line;
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        if (line[0] != '\0') {
+            mu_log(MU_LOG_INFO, "--numa-binding %s, %s", world->binding->mode, line);
+        }
+    }
+    mu_buf_fini(&map);
+}
+
 int cmd_run(int argc, char **argv)
 {
     struct options opts;
@@ -44,15 +67,19 @@ int cmd_run(int argc, char **argv)
         mu_log_set_node(opts.node_name);
     }
     struct mu_err err = MU_ERR_INIT;
-    if (local_world_resolve(&opts, environ, &err) != 0) {
+    struct host_view host = host_view_of(environ);
+    struct local_world world = {0};
+    if (local_world_resolve(&opts, &host, &world, &err) != 0) {
         return cmd_fail(&err);
     }
     if (opts.print_config || opts.dry_run) {
-        return show(&opts);
+        status = show(&opts);
+        local_world_fini(&world);
+        return status;
     }
+    say_local_world(&opts, &world);
     descriptors_raise_limit();
-    if (uv_agent_run(&opts, environ, &status, &err) != 0) {
-        return cmd_fail(&err);
-    }
-    return status;
+    int rc = uv_agent_run(&opts, environ, &status, &err);
+    local_world_fini(&world);
+    return rc == 0 ? status : cmd_fail(&err);
 }
