@@ -6,6 +6,7 @@
 #include "launcher/local_world.h"
 #include "launcher/options_show.h"
 #include "launcher/uv_agent.h"
+#include "launcher/worker_env.h"
 #include "muster/log.h"
 
 #include <string.h>
@@ -13,25 +14,24 @@
 
 /* --print-config, --dry-run: instead of running. What there is to show is shown, then the failure.
  */
-static int show(const struct options *opts)
+static int show(const struct options *opts, const struct local_world *world, struct mu_err *err)
 {
     struct mu_buf text = {0};
-    struct mu_err err = MU_ERR_INIT;
-    struct mu_err shown = MU_ERR_INIT;
+    struct mu_err unwritten = MU_ERR_INIT;
     int rc = 0;
     if (opts->print_config) {
         options_show(opts, &text);
     }
     if (opts->dry_run) {
         mu_buf_printf(&text, opts->print_config ? "\n" : "");
-        rc = dry_run_show(opts, environ, &text, &err);
+        rc = dry_run_show(opts, world, environ, &text, err);
     }
-    if (cmd_print(&text, &shown) != 0 && rc == 0) {
+    if (cmd_print(&text, &unwritten) != 0 && rc == 0) {
+        *err = unwritten;
         rc = -1;
-        err = shown;
     }
     mu_buf_fini(&text);
-    return rc == 0 ? 0 : cmd_fail(&err);
+    return rc;
 }
 
 static void say_local_world(const struct options *opts, const struct local_world *world)
@@ -69,17 +69,18 @@ int cmd_run(int argc, char **argv)
     struct mu_err err = MU_ERR_INIT;
     struct host_view host = host_view_of(environ);
     struct local_world world = {0};
-    if (local_world_resolve(&opts, &host, &world, &err) != 0) {
-        return cmd_fail(&err);
+    int rc = local_world_resolve(&opts, &host, &world, &err);
+    if (rc == 0) {
+        rc = worker_env_check(&opts, environ, &err);
     }
-    if (opts.print_config || opts.dry_run) {
-        status = show(&opts);
-        local_world_fini(&world);
-        return status;
+    if (rc == 0 && (opts.print_config || opts.dry_run)) {
+        rc = show(&opts, &world, &err);
+        status = 0;
+    } else if (rc == 0) {
+        say_local_world(&opts, &world);
+        descriptors_raise_limit();
+        rc = uv_agent_run(&opts, environ, world.binding, &status, &err);
     }
-    say_local_world(&opts, &world);
-    descriptors_raise_limit();
-    int rc = uv_agent_run(&opts, environ, &status, &err);
     local_world_fini(&world);
     return rc == 0 ? status : cmd_fail(&err);
 }

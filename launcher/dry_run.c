@@ -56,6 +56,18 @@ static void show_ranks(const struct options *opts, const struct assignment *a, s
     }
 }
 
+/* What the number of workers and their places on this machine follow from. */
+static void show_devices(const struct local_world *world, struct mu_buf *text)
+{
+    if (world->source[0] != '\0') {
+        mu_buf_printf(text, "\nWorkers of this node are counted by %s.\n", world->source);
+    }
+    if (world->binding != NULL) {
+        mu_buf_printf(text, "\nBound by --numa-binding %s:\n\n", world->binding->mode);
+        numa_binding_describe(world->binding, text);
+    }
+}
+
 /* One word of a command line, quoted for a shell where it needs to be. */
 static void append_word(const char *word, struct mu_buf *text)
 {
@@ -142,8 +154,8 @@ static int check_script(const struct options *opts, const char *script, struct m
     return 0;
 }
 
-int dry_run_show(const struct options *opts, char *const *env, struct mu_buf *text,
-                 struct mu_err *err)
+int dry_run_show(const struct options *opts, const struct local_world *world, char *const *env,
+                 struct mu_buf *text, struct mu_err *err)
 {
     struct assignment a = assignment_of(opts);
     char endpoint[MU_MAX_NAME + 16];
@@ -153,6 +165,7 @@ int dry_run_show(const struct options *opts, char *const *env, struct mu_buf *te
                   a.world_size == 1 ? "" : "s",
                   opts->rendezvous.is_standalone ? "in this process, on a free port" : endpoint);
     show_ranks(opts, &a, text);
+    show_devices(world, text);
 
     mu_autofree char *program = opts->no_python ? find_program(opts->script, env, err)
                                                 : find_interpreter(opts->python, env, err);
@@ -166,7 +179,8 @@ int dry_run_show(const struct options *opts, char *const *env, struct mu_buf *te
                                    .master_port = opts->rendezvous.endpoint.port,
                                    .attempt_dir = attempt_dir,
                                    .parent_env = env,
-                                   .program = program};
+                                   .program = program,
+                                   .binding = world->binding};
     struct worker_env *we = worker_env_new(&spec);
     const struct worker_command *command = worker_env_command(we, 0);
     show_worker(opts, command, env, text);

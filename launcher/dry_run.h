@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "launcher/options.h"
+#include "launcher/local_world.h"
 #include "muster/buf.h"
 
 /*
@@ -15,5 +15,5 @@
  * this one; a node without --node-rank is shown in the first place. `env` is what workers would
  * inherit. MU_E_USAGE if the workers could not be executed: no such program or script.
  */
-int dry_run_show(const struct options *opts, char *const *env, struct mu_buf *text,
-                 struct mu_err *err);
+int dry_run_show(const struct options *opts, const struct local_world *world, char *const *env,
+                 struct mu_buf *text, struct mu_err *err);

@@ -345,12 +345,13 @@ static void start(struct uv_agent *a)
     carry_out(a);
 }
 
-int uv_agent_run(const struct options *opts, char *const *env, int *ret_exit_status,
-                 struct mu_err *err)
+int uv_agent_run(const struct options *opts, char *const *env, const struct numa_binding *binding,
+                 int *ret_exit_status, struct mu_err *err)
 {
     struct uv_agent *a = mu_alloc(sizeof(*a));
     a->opts = opts;
     a->env = env;
+    a->binding = binding;
     int rc = uv_loop_init(&a->loop);
     if (rc != 0) {
         free(a);

@@ -19,8 +19,9 @@
 enum { UV_AGENT_SIGNALS = 6 };
 
 struct uv_agent {
-    const struct options *opts; /* borrowed */
-    char *const *env;           /* borrowed; what workers inherit */
+    const struct options *opts;         /* borrowed */
+    char *const *env;                   /* borrowed; what workers inherit */
+    const struct numa_binding *binding; /* borrowed; NULL: workers are not bound */
     uv_loop_t loop;
     uv_timer_t timer;
     uv_signal_t signals[UV_AGENT_SIGNALS];
@@ -42,6 +43,7 @@ struct uv_agent {
     struct run_dir *run_dir; /* owned; made with the first round */
     char *attempt_dir;       /* owned; of this round, NULL: none */
     struct uv_procs *procs;  /* owned; NULL while no round runs */
+    bool is_unbound_told;
     int exit_status;
 };
 

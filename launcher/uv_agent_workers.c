@@ -25,6 +25,15 @@ static void on_started(void *arg, uint32_t local_rank, pid_t pid)
 static void on_running(void *arg)
 {
     struct uv_agent *a = arg;
+    int code;
+    uint32_t unbound = uv_procs_unbound(a->procs, &code);
+    if (unbound > 0 && !a->is_unbound_told) {
+        a->is_unbound_told = true;
+        mu_log(MU_LOG_WARN,
+               "%u worker%s could not be bound to CPUs (%s) and run%s where muster may run; "
+               "--numa-binding none leaves it out",
+               unbound, unbound == 1 ? "" : "s", strerror(code), unbound == 1 ? "s" : "");
+    }
     agent_workers_running(a->engine, uv_agent_now(a));
     uv_agent_carry_out(a);
 }
@@ -131,6 +140,18 @@ static char *program_of(const struct options *o, char *const *env, struct mu_err
     return o->no_python ? find_program(o->script, env, err) : find_interpreter(o->python, env, err);
 }
 
+static void say_threads(const struct uv_agent *a, unsigned threads)
+{
+    if (threads > 0 && a->binding != NULL) {
+        mu_log(MU_LOG_NOTICE,
+               "OMP_NUM_THREADS is each worker's share of the cores it is bound to (local rank 0: "
+               "%u); set it to change it",
+               threads);
+    } else if (threads > 0) {
+        mu_log(MU_LOG_NOTICE, "OMP_NUM_THREADS=%u for each worker; set it to change it", threads);
+    }
+}
+
 static int start(struct uv_agent *a, const struct assignment *assignment, struct mu_err *err)
 {
     const struct options *o = a->opts;
@@ -153,11 +174,11 @@ static int start(struct uv_agent *a, const struct assignment *assignment, struct
                                    .master_port = a->endpoint.port,
                                    .attempt_dir = a->attempt_dir,
                                    .parent_env = a->env,
-                                   .program = a->program};
+                                   .program = a->program,
+                                   .binding = a->binding};
     struct worker_env *we = worker_env_new(&spec);
-    if (worker_env_limits_threads(we) && assignment->round == 1 && assignment->node_rank == 0) {
-        mu_log(MU_LOG_INFO,
-               "OMP_NUM_THREADS=1 for each worker, as torchrun does; set it to change it");
+    if (assignment->round == 1 && assignment->node_rank == 0) {
+        say_threads(a, worker_env_threads(we, 0));
     }
     size_t count = worker_env_count(we);
     mu_autofree struct worker_command *commands = mu_calloc(count, sizeof(*commands));

@@ -34,6 +34,15 @@ static const char *const replaced[] = {
     "TORCHELASTIC_SIGNALS_TO_HANDLE",
 };
 
+/* Replaced with --virtual-local-rank. */
+static const char visible_devices[] = "CUDA_VISIBLE_DEVICES";
+
+/*
+ * What a worker with a GPU gets at most. Its CPU work is small (batches, optimizer steps of
+ * offloaded parts) and gains nothing beyond, while threads that wait for each other spin.
+ */
+enum { MAX_THREADS_WITH_GPU = 16 };
+
 /* Growable, NULL-terminated. */
 struct strings {
     char **items;
@@ -45,7 +54,7 @@ struct worker_env {
     struct worker_command *commands; /* owned, as are their argv and envp arrays */
     size_t count;
     struct strings owned; /* every string that is not borrowed */
-    bool limits_threads;
+    unsigned *threads;    /* owned; by local rank, NULL: OMP_NUM_THREADS is not ours to choose */
 };
 
 static void strings_add(struct strings *list, char *item)
@@ -137,9 +146,13 @@ static void build_argv(struct worker_env *we, const struct worker_env_spec *spec
     command->argv = argv.items;
 }
 
-static bool is_replaced(const char *entry)
+static bool is_replaced(const struct options *opts, const char *entry)
 {
     size_t len = strcspn(entry, "=");
+    if (opts->virtual_local_rank && len == sizeof(visible_devices) - 1 &&
+        memcmp(visible_devices, entry, len) == 0) {
+        return true;
+    }
     for (size_t i = 0; i < MU_COUNT(replaced); i++) {
         if (strlen(replaced[i]) == len && memcmp(replaced[i], entry, len) == 0) {
             return true;
@@ -155,7 +168,7 @@ static struct strings build_shared(struct worker_env *we, const struct worker_en
     const struct assignment *a = spec->assignment;
     struct strings env = {0};
     for (char *const *entry = spec->parent_env; *entry != NULL; entry++) {
-        if (!is_replaced(*entry)) {
+        if (!is_replaced(opts, *entry)) {
             strings_add(&env, *entry);
         }
     }
@@ -177,12 +190,74 @@ static struct strings build_shared(struct worker_env *we, const struct worker_en
     if (mu_env_get(spec->parent_env, "TORCH_NCCL_ASYNC_ERROR_HANDLING") == NULL) {
         SHARE("TORCH_NCCL_ASYNC_ERROR_HANDLING=1");
     }
-    we->limits_threads = we->count > 1 && mu_env_get(spec->parent_env, "OMP_NUM_THREADS") == NULL;
-    if (we->limits_threads) {
-        SHARE("OMP_NUM_THREADS=1");
-    }
 #undef SHARE
     return env;
+}
+
+/* Never all cores for each of several workers: they would fight for them. */
+static void choose_threads(struct worker_env *we, const struct worker_env_spec *spec)
+{
+    const struct numa_binding *binding = spec->binding;
+    if (we->count == 1 || mu_env_get(spec->parent_env, "OMP_NUM_THREADS") != NULL) {
+        return;
+    }
+    we->threads = mu_calloc(we->count, sizeof(*we->threads));
+    for (size_t i = 0; i < we->count; i++) {
+        unsigned cores = binding != NULL ? binding->workers[i].cores : 1;
+        bool is_too_many = binding != NULL && binding->has_gpus && cores > MAX_THREADS_WITH_GPU;
+        we->threads[i] = is_too_many ? MAX_THREADS_WITH_GPU : cores;
+    }
+}
+
+/* Entry `index` of a comma-separated list, without blanks around it; NULL if it is shorter. */
+static const char *entry_of(const char *list, size_t index, size_t *ret_len)
+{
+    for (; index > 0; index--) {
+        list = strchr(list, ',');
+        if (list == NULL) {
+            return NULL;
+        }
+        list++;
+    }
+    list += strspn(list, " \t");
+    size_t len = strcspn(list, ",");
+    while (len > 0 && isspace((unsigned char)list[len - 1])) {
+        len--;
+    }
+    *ret_len = len;
+    return list;
+}
+
+int worker_env_check(const struct options *opts, char *const *parent_env, struct mu_err *err)
+{
+    const char *list = mu_env_get(parent_env, visible_devices);
+    size_t len;
+    if (!opts->virtual_local_rank || list == NULL ||
+        entry_of(list, (size_t)opts->nproc_per_node - 1, &len) != NULL) {
+        return 0;
+    }
+    return mu_err_set(err, MU_E_USAGE, 0,
+                      "--virtual-local-rank: %" PRId64 " workers need a GPU each, but "
+                      "CUDA_VISIBLE_DEVICES='%.64s' has fewer; make it longer, or unset it",
+                      opts->nproc_per_node, list);
+}
+
+/* LOCAL_RANK, and with --virtual-local-rank the one GPU that is number 0 then. */
+static void add_local_rank(struct worker_env *we, const struct worker_env_spec *spec,
+                           struct strings *env, size_t local_rank)
+{
+    if (!spec->opts->virtual_local_rank) {
+        strings_add(env, own(we, mu_asprintf("LOCAL_RANK=%zu", local_rank)));
+        return;
+    }
+    const char *list = mu_env_get(spec->parent_env, visible_devices);
+    size_t len = 0;
+    const char *entry = list != NULL ? entry_of(list, local_rank, &len) : NULL;
+    MU_REQUIRE(list == NULL || entry != NULL);
+    strings_add(env, own(we, mu_strdup("LOCAL_RANK=0")));
+    strings_add(env,
+                own(we, entry != NULL ? mu_asprintf("%s=%.*s", visible_devices, (int)len, entry)
+                                      : mu_asprintf("%s=%zu", visible_devices, local_rank)));
 }
 
 static void build_envp(struct worker_env *we, const struct worker_env_spec *spec,
@@ -190,12 +265,15 @@ static void build_envp(struct worker_env *we, const struct worker_env_spec *spec
 {
     const struct assignment *a = spec->assignment;
     struct strings env = {0};
-    env.cap = shared->count + 5; /* the four below and the NULL */
+    env.cap = shared->count + 7; /* the six below and the NULL */
     env.items = mu_calloc(env.cap, sizeof(*env.items));
     env.count = shared->count;
     memcpy(env.items, shared->items, shared->count * sizeof(*env.items));
 
-    strings_add(&env, own(we, mu_asprintf("LOCAL_RANK=%zu", local_rank)));
+    add_local_rank(we, spec, &env, local_rank);
+    if (we->threads != NULL) {
+        strings_add(&env, own(we, mu_asprintf("OMP_NUM_THREADS=%u", we->threads[local_rank])));
+    }
     strings_add(&env, own(we, mu_asprintf("RANK=%zu", a->first_rank + local_rank)));
     strings_add(&env, own(we, mu_asprintf("ROLE_RANK=%zu", a->role_first_rank + local_rank)));
     strings_add(&env, own(we, spec->attempt_dir != NULL
@@ -211,10 +289,17 @@ struct worker_env *worker_env_new(const struct worker_env_spec *spec)
     struct worker_env *we = mu_alloc(sizeof(*we));
     we->count = (size_t)spec->opts->nproc_per_node;
     we->commands = mu_calloc(we->count, sizeof(*we->commands));
+    MU_REQUIRE(spec->binding == NULL || spec->binding->count == we->count);
+    choose_threads(we, spec);
     struct strings shared = build_shared(we, spec);
     for (size_t i = 0; i < we->count; i++) {
         build_argv(we, spec, i);
         build_envp(we, spec, &shared, i);
+        we->commands[i].mem_node = -1;
+        if (spec->binding != NULL) {
+            we->commands[i].cpus = &spec->binding->workers[i].cpus;
+            we->commands[i].mem_node = spec->binding->workers[i].mem_node;
+        }
     }
     free(shared.items);
     return we;
@@ -231,9 +316,9 @@ const struct worker_command *worker_env_command(const struct worker_env *we, siz
     return &we->commands[local_rank];
 }
 
-bool worker_env_limits_threads(const struct worker_env *we)
+unsigned worker_env_threads(const struct worker_env *we, size_t local_rank)
 {
-    return we->limits_threads;
+    return we->threads != NULL ? we->threads[local_rank] : 0;
 }
 
 void worker_env_free(struct worker_env *we)
@@ -249,6 +334,7 @@ void worker_env_free(struct worker_env *we)
         free(we->owned.items[i]);
     }
     free(we->owned.items);
+    free(we->threads);
     free(we->commands);
     free(we);
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "launcher/numa_binding.h"
 #include "launcher/options.h"
 #include "launcher/worker_command.h"
 #include "muster/assignment.h"
@@ -23,9 +24,17 @@ struct worker_env_spec {
     const char *attempt_dir; /* see run_dir_add_attempt(); NULL: workers get no error file */
     char *const *parent_env;
     const char *program; /* absolute path of the interpreter, or of the program with --no-python */
+    const struct numa_binding *binding; /* for as many workers; NULL: they are not bound */
 };
 
 struct worker_env;
+
+/*
+ * Can these options give each of opts->nproc_per_node workers what they promise? MU_E_USAGE if
+ * --virtual-local-rank has fewer entries in CUDA_VISIBLE_DEVICES to deal out than there are
+ * workers. To be asked before worker_env_new().
+ */
+int worker_env_check(const struct options *opts, char *const *parent_env, struct mu_err *err);
 
 /* Commands for opts->nproc_per_node workers; released with worker_env_free(). */
 struct worker_env *worker_env_new(const struct worker_env_spec *spec);
@@ -35,9 +44,11 @@ size_t worker_env_count(const struct worker_env *we);
 /* The command of a local rank, borrowed from `we`. */
 const struct worker_command *worker_env_command(const struct worker_env *we, size_t local_rank);
 
-/* Does it hold workers to one OpenMP thread, because there are several and nobody said otherwise?
+/*
+ * The OMP_NUM_THREADS that was chosen for a worker because there are several and nobody said
+ * otherwise: 1, as torchrun has it, or, bound to CPUs, its share of their cores. 0: none was.
  */
-bool worker_env_limits_threads(const struct worker_env *we);
+unsigned worker_env_threads(const struct worker_env *we, size_t local_rank);
 
 void worker_env_free(struct worker_env *we); /* NULL is fine */
 

@@ -45,7 +45,7 @@ static int show(enum what what, const char *env, const char *const *words)
     if (what == CONFIG) {
         options_show(&opts, &shown);
     } else {
-        rc = dry_run_show(&opts, envp, &shown, &failure);
+        rc = dry_run_show(&opts, &(struct local_world){0}, envp, &shown, &failure);
     }
     mu_buf_append_u8(&shown, '\0');
     return rc;

@@ -144,7 +144,7 @@ static void test_everything_torchrun_sets(void **state)
         n++;
     }
     assert_int_equal(n, MU_COUNT(second) - 1); /* and nothing else */
-    assert_true(worker_env_limits_threads(we));
+    assert_int_equal(worker_env_threads(we, 1), 1);
     worker_env_free(we);
 }
 
@@ -166,7 +166,7 @@ static void test_parent_variables(void **state)
     };
     struct worker_env *we = worker_env_new(&s.spec);
     assert_env(worker_env_command(we, 0)->envp, expected);
-    assert_false(worker_env_limits_threads(we));
+    assert_int_equal(worker_env_threads(we, 0), 0);
     worker_env_free(we);
 }
 
@@ -177,8 +177,116 @@ static void test_one_worker_keeps_its_threads(void **state)
     scene_init(&s, 1);
     struct worker_env *we = worker_env_new(&s.spec);
     assert_null(mu_env_get(worker_env_command(we, 0)->envp, "OMP_NUM_THREADS"));
-    assert_false(worker_env_limits_threads(we));
+    assert_int_equal(worker_env_threads(we, 0), 0);
     worker_env_free(we);
+}
+
+/* Bound workers get their share of the cores; with a GPU not more than is of use. */
+static void test_threads_of_bound_workers(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, 3);
+    struct numa_binding_worker workers[] = {
+        {.cores = 12, .mem_node = 1}, {.cores = 56, .mem_node = -1}, {.cores = 1}};
+    struct numa_binding binding = {
+        .mode = "node", .has_gpus = true, .count = 3, .workers = workers};
+    cpu_mask_add(&workers[1].cpus, 7);
+    s.spec.binding = &binding;
+    struct worker_env *we = worker_env_new(&s.spec);
+    assert_string_equal(mu_env_get(worker_env_command(we, 0)->envp, "OMP_NUM_THREADS"), "12");
+    assert_string_equal(mu_env_get(worker_env_command(we, 1)->envp, "OMP_NUM_THREADS"), "16");
+    assert_string_equal(mu_env_get(worker_env_command(we, 2)->envp, "OMP_NUM_THREADS"), "1");
+    assert_int_equal(worker_env_threads(we, 0), 12);
+    assert_true(cpu_mask_has(worker_env_command(we, 1)->cpus, 7));
+    assert_int_equal(worker_env_command(we, 0)->mem_node, 1);
+    assert_int_equal(worker_env_command(we, 1)->mem_node, -1);
+    worker_env_free(we);
+
+    binding.has_gpus = false; /* the CPUs do all the work */
+    we = worker_env_new(&s.spec);
+    assert_string_equal(mu_env_get(worker_env_command(we, 1)->envp, "OMP_NUM_THREADS"), "56");
+    worker_env_free(we);
+
+    WORDS(s.parent_env, "OMP_NUM_THREADS=5");
+    we = worker_env_new(&s.spec);
+    assert_string_equal(mu_env_get(worker_env_command(we, 1)->envp, "OMP_NUM_THREADS"), "5");
+    assert_int_equal(count_of(worker_env_command(we, 1)->envp, "OMP_NUM_THREADS"), 1);
+    assert_int_equal(worker_env_threads(we, 1), 0);
+    worker_env_free(we);
+}
+
+static void test_not_bound(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, 1);
+    struct worker_env *we = worker_env_new(&s.spec);
+    assert_null(worker_env_command(we, 0)->cpus);
+    assert_null(mu_env_get(worker_env_command(we, 0)->envp, "CUDA_VISIBLE_DEVICES"));
+    worker_env_free(we);
+}
+
+/* All else goes by the true local rank, as torchrun has it. */
+static void test_virtual_local_rank(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, 2);
+    s.opts.virtual_local_rank = true;
+    WORDS(s.script_args, "r=${local_rank}");
+    static const char *const expected[] = {
+        "LOCAL_RANK=0",
+        "RANK=4",
+        "ROLE_RANK=2",
+        "LOCAL_WORLD_SIZE=2",
+        "CUDA_VISIBLE_DEVICES=1",
+        "TORCHELASTIC_ERROR_FILE=/logs/job7_x/attempt_2/1/error.json",
+        NULL,
+    };
+    struct worker_env *we = worker_env_new(&s.spec);
+    assert_env(worker_env_command(we, 1)->envp, expected);
+    ASSERT_ARGV(worker_env_command(we, 1), "/usr/bin/python3", "-u", "train.py", "r=1");
+    worker_env_free(we);
+}
+
+static void test_virtual_local_rank_of_a_list(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list;
+        size_t local_rank;
+        const char *entry; /* NULL: refused */
+    } cases[] = {
+        {"CUDA_VISIBLE_DEVICES=5,7", 0, "5"},
+        {"CUDA_VISIBLE_DEVICES=5,7", 1, "7"},
+        {"CUDA_VISIBLE_DEVICES= 5 , 7 ,9", 1, "7"},
+        {"CUDA_VISIBLE_DEVICES=GPU-a,MIG-b/1/0", 1, "MIG-b/1/0"},
+        {"CUDA_VISIBLE_DEVICES=", 0, ""},
+        {"CUDA_VISIBLE_DEVICES=4,", 1, ""},
+        {"CUDA_VISIBLE_DEVICES=4", 1, NULL},
+        {"CUDA_VISIBLE_DEVICES=", 1, NULL},
+    };
+    for (size_t i = 0; i < MU_COUNT(cases); i++) {
+        struct scene s;
+        scene_init(&s, (int64_t)cases[i].local_rank + 1);
+        s.opts.virtual_local_rank = true;
+        WORDS(s.parent_env, cases[i].list);
+        struct mu_err err = MU_ERR_INIT;
+        if (cases[i].entry == NULL) {
+            assert_int_equal(worker_env_check(&s.opts, s.parent_env, &err), -1);
+            assert_int_equal(err.code, MU_E_USAGE);
+            s.opts.virtual_local_rank = false; /* the list is not dealt out */
+            assert_int_equal(worker_env_check(&s.opts, s.parent_env, &err), 0);
+            continue;
+        }
+        assert_int_equal(worker_env_check(&s.opts, s.parent_env, &err), 0);
+        struct worker_env *we = worker_env_new(&s.spec);
+        char *const *envp = worker_env_command(we, cases[i].local_rank)->envp;
+        assert_string_equal(mu_env_get(envp, "CUDA_VISIBLE_DEVICES"), cases[i].entry);
+        assert_int_equal(count_of(envp, "CUDA_VISIBLE_DEVICES"), 1);
+        worker_env_free(we);
+    }
 }
 
 static void test_without_a_run_directory(void **state)
@@ -321,6 +429,10 @@ int main(void)
         cmocka_unit_test(test_everything_torchrun_sets),
         cmocka_unit_test(test_parent_variables),
         cmocka_unit_test(test_one_worker_keeps_its_threads),
+        cmocka_unit_test(test_threads_of_bound_workers),
+        cmocka_unit_test(test_not_bound),
+        cmocka_unit_test(test_virtual_local_rank),
+        cmocka_unit_test(test_virtual_local_rank_of_a_list),
         cmocka_unit_test(test_without_a_run_directory),
         cmocka_unit_test(test_script),
         cmocka_unit_test(test_module),
