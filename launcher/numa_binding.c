@@ -203,22 +203,21 @@ static int bind_worker(const struct plan *p, size_t local_rank, struct numa_bind
 static void count_cores(const struct plan *p, struct numa_binding *binding)
 {
     for (size_t i = 0; i < binding->count; i++) {
-        struct numa_binding_worker *worker = &binding->workers[i];
-        size_t sharers = 0;
-        for (size_t k = 0; k < binding->count; k++) {
-            if (cpu_mask_eq(&binding->workers[k].cpus, &worker->cpus)) {
-                if (k < i) {
-                    worker->cores = binding->workers[k].cores;
-                    break;
-                }
-                sharers++;
-            }
+        const struct cpu_mask *cpus = &binding->workers[i].cpus;
+        if (binding->workers[i].cores > 0) {
+            continue; /* one before it is bound to the same */
         }
-        if (worker->cores == 0) {
-            struct cpu_group *cores;
-            size_t count = cpu_topology_cores(p->host, &worker->cpus, &cores);
-            free(cores);
-            worker->cores = count > sharers ? (unsigned)(count / sharers) : 1;
+        struct cpu_group *cores;
+        size_t count = cpu_topology_cores(p->host, cpus, &cores);
+        free(cores);
+        size_t sharers = 1;
+        for (size_t k = i + 1; k < binding->count; k++) {
+            sharers += cpu_mask_eq(&binding->workers[k].cpus, cpus);
+        }
+        for (size_t k = i; k < binding->count; k++) {
+            if (cpu_mask_eq(&binding->workers[k].cpus, cpus)) {
+                binding->workers[k].cores = count > sharers ? (unsigned)(count / sharers) : 1;
+            }
         }
     }
 }

@@ -261,7 +261,7 @@ static void kfd_node(const struct host_rig *r, unsigned node, unsigned simds, un
 {
     char text[256];
     snprintf(text, sizeof(text),
-             "cpu_cores_count %u\nsimd_count %u\nlocation_id %u\ndomain 0\ndrm_render_minor %u\n"
+             "cpu_cores_count %d\nsimd_count %u\nlocation_id %u\ndomain 0\ndrm_render_minor %u\n"
              "unique_id %u\n",
              simds > 0 ? 0 : 64, simds, bus << 8, 128 + node, 0xabc0 + node);
     host_rig_write(r, text, "/sys/class/kfd/kfd/topology/nodes/%u/properties", node);
