@@ -133,6 +133,10 @@ $(B)/fake/libnvidia-ml.so.1: tests/fake/nvml.c Makefile
 	$(call say,CC,$<)
 	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -g $(WARNINGS) -shared -fPIC -o $@ $<
 
+# What uses parts of muster is built as they are.
+$(B)/workers/local_map: $(B)/tests/workers/local_map.o $(CORE)
+	$(call link,$(LIBS))
+
 # What uses the store client is built as it is.
 $(B)/workers/store_calls: $(B)/tests/workers/store_calls.o $(B)/libmuster_store_client.a
 	$(call link,-pthread)
