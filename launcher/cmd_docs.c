@@ -50,7 +50,12 @@ static const struct doc docs[] = {
                                "first."},
                 {"PYTHON_EXEC", "The interpreter, unless --python is given."},
                 {"OMP_NUM_THREADS",
-                 "Passed on to the workers. Unset, it is 1 for them if there is more than one."},
+                 "Passed on to the workers. Unset, if there is more than one, it is a worker's "
+                 "share of the cores it is bound to, with a GPU 16 at most; 1 if it is not bound."},
+                {"CUDA_VISIBLE_DEVICES",
+                 "The GPUs that count, as CUDA reads it; for AMD ROCR_VISIBLE_DEVICES and "
+                 "HIP_VISIBLE_DEVICES too, for Intel ZE_AFFINITY_MASK. Without these, Slurm's "
+                 "SLURM_STEP_GPUS, SLURM_GPUS_ON_NODE or SLURM_JOB_GPUS says how many."},
                 {"TMPDIR", "Where the run's directory is made, unless --log-dir is given. "
                            "Default: /tmp."},
             },
