@@ -135,6 +135,8 @@ $(B)/fake/libnvidia-ml.so.1: tests/fake/nvml.c Makefile
 
 # What uses parts of muster is built as they are.
 $(B)/workers/local_map: $(B)/tests/workers/local_map.o $(CORE)
+$(B)/workers/gpu_sources: $(B)/tests/workers/gpu_sources.o $(CORE)
+$(B)/workers/local_map $(B)/workers/gpu_sources:
 	$(call link,$(LIBS))
 
 # What uses the store client is built as it is.

@@ -18,6 +18,7 @@ LIMIT = 180
 LOCAL_MAP = str(BUILD / "workers/local_map")
 FAKES = str(BUILD / "fake")
 MODES = ["node", "socket", "exclusive", "core-complex"]
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 # One line a worker: who it is and where the kernel lets it run.
 WHERE = ('echo "worker $RANK $LOCAL_RANK gpu=${CUDA_VISIBLE_DEVICES-unset} omp=${OMP_NUM_THREADS-unset} '
          'cpus=$(sed -n "s/^Cpus_allowed_list:.//p" /proc/self/status)"')
@@ -147,7 +148,7 @@ def test_workers_are_where_the_map_says(t: Case) -> None:
     for mode in MODES:
         if mode == "exclusive" and len(own) < 2:
             continue
-        proc = run(t, "--nproc-per-node", "2", "--numa-binding", mode, "--log-level", "info")
+        proc = run(t, "--nproc-per-node", "2", "--numa-binding", mode, "--log-level", "info", env=NO_GPU)
         told = dict(re.findall(r"local rank (\d+): .*CPUs (\S+)$", proc.err, re.MULTILINE))
         workers = workers_of(proc)
         for rank in (0, 1):
@@ -158,10 +159,11 @@ def test_workers_are_where_the_map_says(t: Case) -> None:
 def test_within_musters_own_cpus(t: Case) -> None:
     last = max(os.sched_getaffinity(0))
     for mode in ("node", "socket", "core-complex"):
-        proc = run(t, "--nproc-per-node", "2", "--numa-binding", mode, wrapper=("taskset", "-c", str(last)))
+        proc = run(t, "--nproc-per-node", "2", "--numa-binding", mode, env=NO_GPU,
+                   wrapper=("taskset", "-c", str(last)))
         workers = workers_of(proc)
         expect(all(w["cpus"] == str(last) for w in workers.values()), f"{mode}: {workers}")
-    proc = run(t, "--nproc-per-node", "2", "--numa-binding", "exclusive", status=2,
+    proc = run(t, "--nproc-per-node", "2", "--numa-binding", "exclusive", status=2, env=NO_GPU,
                wrapper=("taskset", "-c", str(last)))
     expect("use --numa-binding node" in proc.err and proc.out == "", f"{proc.err}{proc.out}")
 

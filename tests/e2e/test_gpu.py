@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real NVIDIA GPUs: muster counts what CUDA's own library shows a process."""
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from muster import BUILD, Case, expect
+from procs import Skip
+from test_numa import cpu_set, run, workers_of
+
+LIMIT = 180
+SOURCES = str(BUILD / "workers/gpu_sources")
+# What cuda says of itself, in a process of its own: one line a device.
+CUDA = """
+import ctypes
+cuda = ctypes.CDLL("libcuda.so.1")
+count = ctypes.c_int(0)
+if cuda.cuInit(0) == 0:
+    cuda.cuDeviceGetCount(ctypes.byref(count))
+for i in range(count.value):
+    device, bus = ctypes.c_int(0), ctypes.create_string_buffer(32)
+    cuda.cuDeviceGet(ctypes.byref(device), i)
+    cuda.cuDeviceGetPCIBusId(bus, 32, device)
+    print(bus.value.decode().lower())
+"""
+
+
+def need_gpu() -> None:
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        raise Skip("libcuda.so.1 is not here, so no NVIDIA GPU can be used") from None
+    status = cuda.cuInit(0)
+    if status != 0:
+        raise Skip(f"cuInit() says {status}: no NVIDIA GPU can be used")
+
+
+def cuda_sees(t: Case, visible: str | None) -> list[str]:
+    env = {**t.env, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    env.pop("CUDA_VISIBLE_DEVICES", None)
+    if visible is not None:
+        env["CUDA_VISIBLE_DEVICES"] = visible
+    done = subprocess.run([sys.executable, "-c", CUDA], env=env, capture_output=True, text=True,
+                          timeout=60, check=True)
+    return done.stdout.split()
+
+
+def sources(kind: str, visible: str | None = None) -> list[list[str]]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "SLURM"))}
+    if visible is not None:
+        env["CUDA_VISIBLE_DEVICES"] = visible
+    done = subprocess.run([SOURCES, kind], env=env, capture_output=True, text=True, timeout=60, check=True)
+    print(done.stderr.strip())
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def same_devices(one: list[str], other: list[str]) -> bool:
+    return len(one) == len(other) and all(a == b or "?" in (a, b) for a, b in zip(one, other))
+
+
+def test_sources_agree(t: Case) -> None:
+    need_gpu()
+    nvml, other = sources("nvml"), sources("other")
+    whole = [gpu for gpu in nvml if not gpu[1].startswith("MIG-")]
+    expect(same_devices([g[0] for g in whole], [g[0] for g in other]), f"NVML {nvml}, without {other}")
+    expect(same_devices([g[1] for g in whole], [g[1] for g in other]), f"NVML {nvml}, without {other}")
+    expect(same_devices([g[0] for g in whole], cuda_sees(t, None)), f"NVML {nvml}, CUDA {cuda_sees(t, None)}")
+
+
+def test_visible_devices_are_read_as_cuda_reads_them(t: Case) -> None:
+    need_gpu()
+    uuids = [gpu[1] for gpu in sources("nvml") if gpu[1].startswith("GPU-")]
+    count = len(uuids)
+    values = ["", "0", " 0", "0 ", "-1", "0,-1", f"0,{count}", f"{count}", "NoDevFiles", "none", "0,",
+              "0,x", "0x", uuids[0], uuids[0][:10], f"{uuids[0]},nonsense", "GPU-0000000"]
+    if count > 1:
+        values += ["1,0", "1", "0,-1,1", f"{uuids[1]},{uuids[0]}", f"0,{count},1"]
+    different = []
+    for value in values:
+        cuda, ours = cuda_sees(t, value), [gpu[0] for gpu in sources("visible", value)]
+        if not same_devices(cuda, ours):
+            different.append((value, cuda, ours))
+    expect(not different, f"CUDA_VISIBLE_DEVICES, CUDA's, ours: {different}")
+
+
+def test_one_worker_for_each_gpu(t: Case) -> None:
+    need_gpu()
+    t.env.pop("CUDA_VISIBLE_DEVICES", None)
+    count = len(cuda_sees(t, None))
+    for word in ("gpu", "auto"):
+        expect(len(workers_of(run(t, "--nproc-per-node", word))) == count, f"{word}: not {count} workers")
+    virtual = workers_of(run(t, "--nproc-per-node", "gpu", "--virtual-local-rank"))
+    expect([w["gpu"] for _, w in sorted(virtual.items())] == [str(i) for i in range(count)], f"{virtual}")
+    hidden = run(t, "--nproc-per-node", "gpu", status=2, env={"CUDA_VISIBLE_DEVICES": ""})
+    expect("CUDA_VISIBLE_DEVICES='' leaves none" in hidden.err, hidden.err)
+
+
+def test_workers_are_near_their_gpus(t: Case) -> None:
+    need_gpu()
+    t.env.pop("CUDA_VISIBLE_DEVICES", None)
+    gpus = sources("visible")
+    nodes = Path("/sys/devices/system/node/online")
+    has_one = not nodes.exists() or len(cpu_set(nodes.read_text().strip())) == 1
+    if not has_one and any(gpu[2] == "-1" for gpu in gpus):
+        raise Skip("this machine does not say on which of its NUMA nodes the GPUs are")
+    proc = run(t, "--nproc-per-node", "gpu", "--numa-binding", "node", "--log-level", "info")
+    told = re.findall(r"local rank (\d+): GPU (\S+), NUMA node (\d+), CPUs (\S+)$", proc.err, re.MULTILINE)
+    expect(same_devices([pci for _, pci, _, _ in told], [gpu[0] for gpu in gpus]), f"{told}, {gpus}")
+    workers = workers_of(proc)
+    for rank, _, node, cpus in told:
+        expect(cpu_set(workers[int(rank)]["cpus"]) == cpu_set(cpus), f"{workers}, {told}")
+        own = Path(f"/sys/devices/system/node/node{node}/cpulist")
+        if own.exists():
+            near = cpu_set(own.read_text().strip()) & os.sched_getaffinity(0)
+            expect(cpu_set(cpus) == near, f"node {node}: {near}, {told}")
