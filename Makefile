@@ -107,7 +107,7 @@ $(B)/tests/test_%: $(B)/tests/unit/test_%.o $(CORE)
 	$(call link,$(LIBS) -lcmocka)
 
 # Loop tests start real processes; a library that muster loads if it is there has a stand-in.
-FAKES := $(B)/fake/libnvidia-ml.so.1
+FAKES := $(B)/fake/libnvidia-ml.so.1 $(B)/fake/no_affinity.so
 $(UNIT): | $(WORKERS) $(FAKES)
 
 $(B)/tests/simulator: $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c)) $(CORE)
@@ -128,10 +128,12 @@ $(B)/workers/%: tests/workers/%.c Makefile
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -std=gnu17 -g $(WARNINGS) -MMD -MP -o $@ $<
 
-$(B)/fake/libnvidia-ml.so.1: tests/fake/nvml.c Makefile
+$(B)/fake/libnvidia-ml.so.1: tests/fake/nvml.c
+$(B)/fake/no_affinity.so: tests/fake/no_affinity.c
+$(FAKES): Makefile
 	@mkdir -p $(@D)
-	$(call say,CC,$<)
-	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -g $(WARNINGS) -shared -fPIC -o $@ $<
+	$(call say,CC,$@)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -g $(WARNINGS) -shared -fPIC -o $@ $(filter %.c,$^)
 
 # What uses parts of muster is built as they are.
 $(B)/workers/local_map: $(B)/tests/workers/local_map.o $(CORE)

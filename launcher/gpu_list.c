@@ -42,9 +42,13 @@ void gpu_list_fini(struct gpu_list *list)
     *list = (struct gpu_list){0};
 }
 
-/* Number of words in a comma-separated list; 0 for the empty text. */
-static int64_t count_words(const char *text)
+/* Number of devices in a comma-separated list, of numbers and spans of them or of words. */
+static int64_t count_listed(const char *text)
 {
+    struct cpu_mask numbers; /* a list of the same form */
+    if (cpu_mask_parse(text, &numbers) == 0) {
+        return cpu_mask_count(&numbers);
+    }
     int64_t count = text[0] != '\0';
     for (; *text != '\0'; text++) {
         count += *text == ',';
@@ -64,7 +68,7 @@ static int64_t slurm_count(char *const *envp, const char **ret_name)
     struct mu_err ignored = MU_ERR_INIT;
     if (step != NULL) {
         *ret_name = lists[0];
-        return count_words(step);
+        return count_listed(step);
     }
     if (number != NULL && mu_parse_int(number, 0, GPU_LIST_MAX, &value, &ignored) == 0) {
         *ret_name = on_node;
@@ -73,7 +77,7 @@ static int64_t slurm_count(char *const *envp, const char **ret_name)
     const char *job = mu_env_get(envp, lists[1]);
     if (job != NULL) {
         *ret_name = lists[1];
-        return count_words(job);
+        return count_listed(job);
     }
     return -1;
 }
@@ -82,7 +86,8 @@ static void apply_slurm(struct gpu_list *list, char *const *envp)
 {
     const char *name = NULL;
     int64_t count = slurm_count(envp, &name);
-    if (count < 0) {
+    const char *cuda = mu_env_get(envp, "CUDA_VISIBLE_DEVICES");
+    if (count < 0 || (cuda != NULL && cuda[0] == '\0')) {
         return;
     }
     if (list->total == 0) {

@@ -168,6 +168,15 @@ def test_within_musters_own_cpus(t: Case) -> None:
     expect("use --numa-binding node" in proc.err and proc.out == "", f"{proc.err}{proc.out}")
 
 
+def test_who_cannot_be_bound_runs_all_the_same(t: Case) -> None:
+    proc = run(t, "--nproc-per-node", "2", "--numa-binding", "node",
+               env={**NO_GPU, "LD_PRELOAD": f"{FAKES}/no_affinity.so"})
+    expect(len(workers_of(proc)) == 2, proc.out)
+    told = re.findall(r".*could not be bound.*", proc.err)
+    expect(len(told) == 1 and "2 workers could not be bound to CPUs (Operation not permitted)" in told[0],
+           proc.err)
+
+
 def test_cpu_is_what_muster_may_use(t: Case) -> None:
     last = max(os.sched_getaffinity(0))
     proc = run(t, "--nproc-per-node", "cpu", wrapper=("taskset", "-c", str(last)))

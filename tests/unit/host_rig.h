@@ -7,9 +7,14 @@
 #include "launcher/host_view.h"
 #include "muster/mem.h"
 
-#include <fcntl.h>
-#include <ftw.h>
+#include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +36,8 @@ static inline void host_rig_init(struct host_rig *r, const char *allowed)
     r->host = (struct host_view){.root = r->root, .envp = r->env, .allowed = &r->allowed};
 }
 
-static int host_rig_remove(const char *path, const struct stat *st, int type, struct FTW *where)
+static inline int host_rig_remove(const char *path, const struct stat *st, int type,
+                                  struct FTW *where)
 {
     (void)st;
     (void)type;

@@ -337,6 +337,10 @@ static void test_slurm(void **state)
     host_rig_init(&r, "0"); /* a kind of GPU that is not known here */
     SET_ENV(&r, "SLURM_JOB_GPUS=4,5");
     assert_found(&r, GPU_WANT_ANY, "?@-1 ?@-1 | nowhere, SLURM_JOB_GPUS of 0");
+    SET_ENV(&r, "SLURM_STEP_GPUS=0-1,6");
+    assert_found(&r, GPU_WANT_ANY, "?@-1 ?@-1 ?@-1 | nowhere, SLURM_STEP_GPUS of 0");
+    SET_ENV(&r, "SLURM_STEP_GPUS=0", "CUDA_VISIBLE_DEVICES="); /* hidden on purpose */
+    assert_found(&r, GPU_WANT_ANY, "| nowhere");
     host_rig_fini(&r);
 }
 
