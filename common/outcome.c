@@ -2,11 +2,14 @@
 #include "muster/outcome.h"
 
 #include "muster/mem.h"
+#include "muster/names.h"
+#include "muster/num.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* sigabbrev_np() is too young for the systems clusters run. */
 static const char *const signal_names[] = {
@@ -115,4 +118,64 @@ void outcome_signal_name(int signo, char *text, size_t size)
     } else {
         snprintf(text, size, "signal %d", signo);
     }
+}
+
+/* The number behind "RTMIN", "RTMIN+3", "RTMAX", "RTMAX-1"; 0: it is no such thing. */
+static int real_time_number(const char *name)
+{
+    static const size_t prefix = sizeof("RTMIN") - 1;
+    bool is_min = strncasecmp(name, "RTMIN", prefix) == 0;
+    if (!is_min && strncasecmp(name, "RTMAX", prefix) != 0) {
+        return 0;
+    }
+    int base = is_min ? SIGRTMIN : SIGRTMAX;
+    const char *rest = name + prefix;
+    struct mu_err err = MU_ERR_INIT;
+    int64_t offset = 0;
+    if (*rest != '\0' && (*rest != (is_min ? '+' : '-') ||
+                          mu_parse_int(rest + 1, 0, SIGRTMAX - SIGRTMIN, &offset, &err) != 0)) {
+        return 0;
+    }
+    return is_min ? base + (int)offset : base - (int)offset;
+}
+
+int outcome_signal_number(const char *name)
+{
+    static const struct {
+        const char *name;
+        int signo;
+    } others[] = {{"IOT", SIGABRT}, {"CLD", SIGCHLD}, {"POLL", SIGIO}};
+
+    const char *bare = strncasecmp(name, "SIG", 3) == 0 ? name + 3 : name;
+    for (size_t i = 0; i < MU_COUNT(signal_names); i++) {
+        if (signal_names[i] != NULL && strcasecmp(bare, signal_names[i] + 3) == 0) {
+            return (int)i;
+        }
+    }
+    for (size_t i = 0; i < MU_COUNT(others); i++) {
+        if (strcasecmp(bare, others[i].name) == 0) {
+            return others[i].signo;
+        }
+    }
+    return real_time_number(bare);
+}
+
+const char *outcome_signal_nearest(const char *name)
+{
+    const char *full[MU_COUNT(signal_names)];
+    const char *bare[MU_COUNT(signal_names)];
+    size_t count = 0;
+    for (size_t i = 0; i < MU_COUNT(signal_names); i++) {
+        if (signal_names[i] != NULL) {
+            full[count] = signal_names[i];
+            bare[count++] = signal_names[i] + 3;
+        }
+    }
+    /* Among the bare names the common prefix does not count as three right letters. */
+    const char *found = strncasecmp(name, "SIG", 3) == 0 ? mu_names_nearest(name + 3, bare, count)
+                                                         : mu_names_nearest(name, bare, count);
+    if (found != NULL) {
+        return found - 3;
+    }
+    return mu_names_nearest(name, full, count);
 }

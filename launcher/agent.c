@@ -217,13 +217,29 @@ void agent_message(struct agent *a, const struct ctl_msg *msg, int64_t now_ms)
 
 /* ---- signals and time ---- */
 
-static void stop_by_signal(struct agent *a, int signo)
+/*
+ * Is it the same wish once more? At a job's time limit Slurm sends SIGTERM twice within
+ * milliseconds, a closing terminal may send SIGHUP twice, systemd SIGTERM and SIGHUP: none of them
+ * wants to cut the grace time short. Who types a key means it.
+ */
+static bool is_echo(const struct agent *a, int signo)
 {
+    bool is_typed = signo == SIGINT || signo == SIGQUIT;
+    return a->signo != 0 && !is_typed && a->now_ms < a->signo_ms + AGENT_ECHO_MS;
+}
+
+void agent_signal(struct agent *a, int signo, int64_t now_ms)
+{
+    a->now_ms = now_ms;
+    if (a->state == AGENT_DONE || is_echo(a, signo)) {
+        return;
+    }
     char name[32];
     outcome_signal_name(signo, name, sizeof(name));
     bool is_second = a->signo != 0;
     if (!is_second) {
         a->signo = signo;
+        a->signo_ms = now_ms;
         a->exit_status = a->has_end ? a->exit_status : 128 + signo;
     }
     a->stop_signals++;
@@ -250,15 +266,10 @@ static void stop_by_signal(struct agent *a, int signo)
     }
 }
 
-void agent_signal(struct agent *a, int signo, int64_t now_ms)
+void agent_pass(struct agent *a, int signo, int64_t now_ms)
 {
     a->now_ms = now_ms;
-    if (a->state == AGENT_DONE) {
-        return;
-    }
-    if (signo != SIGUSR1 && signo != SIGUSR2) {
-        stop_by_signal(a, signo);
-    } else if (a->has_workers) {
+    if (a->state != AGENT_DONE && a->has_workers) {
         agent_effect_add(a, AGENT_PASS)->signo = signo;
     }
 }

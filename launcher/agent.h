@@ -99,7 +99,9 @@ void agent_workers_gone(struct agent *a, int64_t now_ms); /* nothing of the roun
 /* Not one worker could be started; `outcome` is what becomes of the first, `why` its last words. */
 void agent_start_failed(struct agent *a, struct outcome outcome, const char *why, int64_t now_ms);
 void agent_looked(struct agent *a, uint64_t token, enum ctl_owned_answer answer); /* after LOOK */
-void agent_signal(struct agent *a, int signo, int64_t now_ms); /* the agent received it */
+/* The agent received a signal that ends the job; soon after another it is an echo of that. */
+void agent_signal(struct agent *a, int signo, int64_t now_ms);
+void agent_pass(struct agent *a, int signo, int64_t now_ms); /* or one that is the workers' */
 void agent_tick(struct agent *a, int64_t now_ms);
 int64_t agent_deadline(const struct agent *a); /* INT64_MAX: none */
 

@@ -10,6 +10,7 @@
 enum {
     AGENT_KILL_WAIT_MS = 10 * 1000, /* after SIGKILL, for the kernel to take the processes away */
     AGENT_END_WAIT_MS = 20 * 1000,  /* after stopping on a signal, for the other nodes to stop */
+    AGENT_ECHO_MS = 1000,           /* a signal this soon after the first is the same wish */
     AGENT_RETRY_FIRST_MS = 20,
     AGENT_RETRY_MAX_MS = 1000,
     AGENT_WELCOME_WAIT_MS = 5 * 1000, /* for an answer to HELLO: a stranger may hold the port */
@@ -50,6 +51,7 @@ struct agent {
 
     /* the end */
     int signo;             /* we were told to stop by this signal */
+    int64_t signo_ms;      /* when that was */
     uint32_t stop_signals; /* how often: the second means now, the third at once */
     bool has_end;          /* the coordinator said how the job ended */
     bool is_lost;          /* nothing more to expect of it: exit once the workers are gone */

@@ -169,13 +169,6 @@ static void arm(struct uv_agent *a)
     uv_timer_start(&a->timer, on_timer, wait > 0 ? (uint64_t)wait : 0, 0);
 }
 
-static void close_handle(uv_handle_t *handle)
-{
-    if (!uv_is_closing(handle)) {
-        uv_close(handle, NULL);
-    }
-}
-
 /* The engine is done: let go of everything, so that the loop runs dry. */
 static void finish(struct uv_agent *a, int exit_status)
 {
@@ -195,10 +188,8 @@ static void finish(struct uv_agent *a, int exit_status)
         coordinator_close(a->coordinator);
         a->coordinator = NULL;
     }
-    for (size_t i = 0; i < a->signal_count; i++) {
-        close_handle((uv_handle_t *)&a->signals[i]);
-    }
-    close_handle((uv_handle_t *)&a->timer);
+    uv_agent_signals_close(a);
+    uv_close((uv_handle_t *)&a->timer, NULL);
     uv_out_unref(a->err_out);
 }
 
@@ -262,36 +253,6 @@ int64_t uv_agent_now(struct uv_agent *a)
 {
     uv_update_time(&a->loop); /* workers take milliseconds to start */
     return now_ms(a);
-}
-
-/* ---- signals ---- */
-
-static void on_signal(uv_signal_t *handle, int signo)
-{
-    struct uv_agent *a = handle->data;
-    agent_signal(a->engine, signo, now_ms(a));
-    carry_out(a);
-}
-
-static int watch_signals(struct uv_agent *a, struct mu_err *err)
-{
-    static const int watched[UV_AGENT_SIGNALS] = {SIGTERM, SIGINT,  SIGHUP,
-                                                  SIGQUIT, SIGUSR1, SIGUSR2};
-    for (size_t i = 0; i < MU_COUNT(watched); i++) {
-        struct sigaction current;
-        if (sigaction(watched[i], NULL, &current) == 0 && current.sa_handler == SIG_IGN) {
-            continue; /* nohup, or a shell's background job: whoever ignored it meant it */
-        }
-        uv_signal_t *handle = &a->signals[a->signal_count];
-        uv_signal_init(&a->loop, handle);
-        handle->data = a;
-        a->signal_count++;
-        int rc = uv_signal_start(handle, on_signal, watched[i]);
-        if (rc != 0) {
-            return mu_err_set(err, MU_E_SYSTEM, -rc, "watch signal %d", watched[i]);
-        }
-    }
-    return 0;
 }
 
 /* ---- life ---- */
@@ -359,7 +320,7 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
     }
     rc = -1;
     a->err_out = uv_out_new(&a->loop, STDERR_FILENO, err);
-    if (a->err_out != NULL && configure(a, err) == 0 && watch_signals(a, err) == 0) {
+    if (a->err_out != NULL && configure(a, err) == 0 && uv_agent_signals_watch(a, err) == 0) {
         mu_log_set_sink(uv_out_log_sink, a->err_out);
         start(a);
         uv_run(&a->loop, UV_RUN_DEFAULT);
@@ -369,9 +330,7 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
         uv_out_flush_blocking(a->err_out, FLUSH_MS);
     } else {
         coordinator_close(a->coordinator);
-        for (size_t i = 0; i < a->signal_count; i++) {
-            close_handle((uv_handle_t *)&a->signals[i]);
-        }
+        uv_agent_signals_close(a);
     }
     uv_out_close(a->err_out);
     uv_run(&a->loop, UV_RUN_DEFAULT);

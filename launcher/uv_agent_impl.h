@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inside of the agent on its loop, shared by uv_agent.c (link, effects, life) and
- * uv_agent_workers.c (the workers of a round). Nobody else includes it.
+ * The inside of the agent on its loop, shared by uv_agent.c (link, effects, life),
+ * uv_agent_signals.c (signals) and uv_agent_workers.c (the workers of a round). Nobody else
+ * includes it.
  */
 #pragma once
 
@@ -16,7 +17,7 @@
 
 #include <netinet/in.h>
 
-enum { UV_AGENT_SIGNALS = 6 };
+enum { UV_AGENT_SIGNALS = 64 };
 
 struct uv_agent {
     const struct options *opts;         /* borrowed */
@@ -24,7 +25,7 @@ struct uv_agent {
     const struct numa_binding *binding; /* borrowed; NULL: workers are not bound */
     uv_loop_t loop;
     uv_timer_t timer;
-    uv_signal_t signals[UV_AGENT_SIGNALS];
+    uv_signal_t signals[UV_AGENT_SIGNALS]; /* the first signal_count are in use */
     size_t signal_count;
     struct agent_config config;
     struct agent *engine;            /* owned */
@@ -50,6 +51,10 @@ struct uv_agent {
 /* ---- uv_agent.c ---- */
 void uv_agent_carry_out(struct uv_agent *a); /* after an event was given to the engine */
 int64_t uv_agent_now(struct uv_agent *a);
+
+/* ---- uv_agent_signals.c ---- */
+int uv_agent_signals_watch(struct uv_agent *a, struct mu_err *err);
+void uv_agent_signals_close(struct uv_agent *a); /* also after a watch that failed, or twice */
 
 /* ---- uv_agent_workers.c ---- */
 void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment);

@@ -500,6 +500,9 @@ void uv_procs_signal(struct uv_procs *p, int signo)
 {
     MU_REQUIRE(signo >= 1 && signo <= 64);
     p->signals_tree |= UINT64_C(1) << (signo - 1);
+    if (signo == SIGCONT) {
+        p->signals_tree &= ~(UINT64_C(1) << (SIGSTOP - 1)); /* what waits is sent by number */
+    }
     send_orders(p);
 }
 

@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* torchrun's default for --signals-to-handle. */
-static const char signals_to_handle[] = "SIGTERM,SIGINT,SIGHUP,SIGQUIT";
-
 /* Set for every worker: the same for all, or not. Any value of the parent's gives way. */
 static const char *const replaced[] = {
     "LOCAL_RANK",
@@ -186,7 +183,7 @@ static struct strings build_shared(struct worker_env *we, const struct worker_en
     SHARE("TORCHELASTIC_RUN_ID=%s", opts->rdzv_id);
     /* Every worker, rank 0 too, connects to MASTER_PORT instead of serving it. */
     SHARE("TORCHELASTIC_USE_AGENT_STORE=True");
-    SHARE("TORCHELASTIC_SIGNALS_TO_HANDLE=%s", signals_to_handle);
+    SHARE("TORCHELASTIC_SIGNALS_TO_HANDLE=%s", opts->signals_to_handle);
     if (mu_env_get(spec->parent_env, "TORCH_NCCL_ASYNC_ERROR_HANDLING") == NULL) {
         SHARE("TORCH_NCCL_ASYNC_ERROR_HANDLING=1");
     }

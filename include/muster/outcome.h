@@ -53,3 +53,12 @@ void outcome_describe(struct outcome o, char *text, size_t size);
 
 /* "SIGKILL" for 9, "SIGRTMIN+3", or "signal 99". Always NUL-terminated. */
 void outcome_signal_name(int signo, char *text, size_t size);
+
+/*
+ * The signal of a name, with or without SIG, in any case: "SIGTERM", "usr1", "SIGRTMIN+3",
+ * "RTMAX-1". 0: there is none of that name. Numbers are no names.
+ */
+int outcome_signal_number(const char *name);
+
+/* The signal somebody probably meant, as "SIGTERM"; NULL if no name is close. Static text. */
+const char *outcome_signal_nearest(const char *name);

@@ -148,7 +148,7 @@ static void test_signals(void **state)
 {
     (void)state;
     run(false);
-    agent_signal(a, SIGUSR1, now);
+    agent_pass(a, SIGUSR1, now);
     expect("pass 10");
     agent_signal(a, SIGINT, now);
     expect("LEAVE 2; signal 2");
@@ -164,12 +164,49 @@ static void test_signals(void **state)
     expect("exit 130");
 }
 
+/* At a time limit Slurm sends SIGTERM, SIGCONT, SIGTERM within 20 ms: the grace time stays. */
+static void test_signal_twice_at_once(void **state)
+{
+    (void)state;
+    run(false);
+    agent_signal(a, SIGTERM, now);
+    expect("LEAVE 15; signal 15");
+    now += 20;
+    agent_signal(a, SIGTERM, now);
+    agent_signal(a, SIGHUP, now);
+    expect("");
+    agent_signal(a, SIGINT, now);
+    expect("LEAVE 9; kill");
+}
+
+static void test_second_signal_later(void **state)
+{
+    (void)state;
+    run(false);
+    agent_signal(a, SIGTERM, now);
+    expect("LEAVE 15; signal 15");
+    now += 1000;
+    agent_signal(a, SIGTERM, now);
+    expect("LEAVE 9; kill");
+}
+
+/* A checkpoint request before there are workers has nobody to go to. */
+static void test_nothing_to_pass_to(void **state)
+{
+    (void)state;
+    join(false);
+    agent_pass(a, SIGUSR1, now);
+    expect("");
+    assert_int_equal(agent_get_state(a), AGENT_WAITING);
+}
+
 /* Other nodes take long to stop: it waits for END, but not for ever, and a third signal ends it. */
 static void test_no_end(void **state)
 {
     (void)state;
     run(false);
     agent_signal(a, SIGTERM, now);
+    now += 1000;
     agent_signal(a, SIGTERM, now);
     end_worker(0, 0);
     end_worker(1, 0);
@@ -229,6 +266,9 @@ int main(void)
         TEST(test_unkillable),
         TEST(test_signals),
         TEST(test_whose),
+        TEST(test_signal_twice_at_once),
+        TEST(test_second_signal_later),
+        TEST(test_nothing_to_pass_to),
         TEST(test_no_end),
         TEST(test_end_never_comes),
     };

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/signal_list.h"
+
+#include "muster/limits.h"
+#include "muster/mem.h"
+#include "muster/outcome.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Why a signal cannot end the job; NULL: it can. */
+static const char *refusal(int signo)
+{
+    switch (signo) {
+    case SIGKILL:
+    case SIGSTOP:
+        return "no program can handle it";
+    case SIGCHLD:
+        return "it tells muster that a process ended";
+    case SIGPIPE:
+        return "muster ignores it: a reader of its output that goes away ends nothing";
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGTRAP:
+    case SIGABRT:
+    case SIGSYS:
+        return "it is a fault of the program that gets it";
+    default:
+        return NULL;
+    }
+}
+
+static void add(struct signal_list *list, const char *name, struct mu_buf *warnings)
+{
+    int signo = outcome_signal_number(name);
+    if (signo == 0) {
+        const char *nearest = outcome_signal_nearest(name);
+        mu_buf_printf(warnings, "--signals-to-handle: there is no signal '%s'%s%s%s\n", name,
+                      nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "",
+                      nearest != NULL ? "?" : "");
+        return;
+    }
+    const char *why = refusal(signo);
+    if (why != NULL) {
+        char text[32];
+        outcome_signal_name(signo, text, sizeof(text));
+        mu_buf_printf(warnings, "--signals-to-handle: %s cannot end the job: %s\n", text, why);
+        return;
+    }
+    list->bits |= UINT64_C(1) << (signo - 1);
+}
+
+void signal_list_parse(const char *text, struct signal_list *ret_list, struct mu_buf *warnings)
+{
+    *ret_list = (struct signal_list){0};
+    for (const char *p = text; *p != '\0';) {
+        size_t len = strcspn(p, ",");
+        const char *start = p;
+        p += len + (p[len] == ',' ? 1 : 0);
+        while (len > 0 && (*start == ' ' || *start == '\t')) {
+            start++;
+            len--;
+        }
+        while (len > 0 && (start[len - 1] == ' ' || start[len - 1] == '\t')) {
+            len--;
+        }
+        if (len > 0) {
+            mu_autofree char *name = mu_strndup(start, len);
+            add(ret_list, name, warnings);
+        }
+    }
+}
+
+bool signal_list_has(const struct signal_list *list, int signo)
+{
+    return signo >= 1 && signo <= 64 && (list->bits >> (signo - 1) & 1) != 0;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What signals mean to the agent: the listed ones end the job, SIGUSR1 and SIGUSR2 are the
+ * workers', SIGTSTP (Ctrl-Z) stops everything on this node. All others keep what they do by
+ * default: most end the agent, and the shepherd then kills the workers.
+ */
+#include "launcher/uv_agent_impl.h"
+
+#include "launcher/reaper.h"
+#include "launcher/signal_list.h"
+#include "muster/mem.h"
+
+#include <signal.h>
+#include <string.h>
+
+static void on_end_signal(uv_signal_t *handle, int signo)
+{
+    struct uv_agent *a = handle->data;
+    agent_signal(a->engine, signo, uv_agent_now(a));
+    uv_agent_carry_out(a);
+}
+
+static void on_pass_signal(uv_signal_t *handle, int signo)
+{
+    struct uv_agent *a = handle->data;
+    agent_pass(a->engine, signo, uv_agent_now(a));
+    uv_agent_carry_out(a);
+}
+
+/*
+ * Stop this process as it would have stopped without a handler: the shell sees it, and where nobody
+ * could continue it (an orphaned process group, pid 1) the kernel does not stop it at all. Returns
+ * when it is continued. The one call that blocks the loop on purpose.
+ */
+static void stop_here(uv_signal_t *handle, uv_signal_cb cb)
+{
+    uv_signal_stop(handle);
+    raise(SIGTSTP);
+    uv_signal_start(handle, cb, SIGTSTP);
+}
+
+/*
+ * The terminal stops its foreground process group, and the workers are not in it. A node that stops
+ * is lost to the others, so only one that is the whole job does.
+ */
+static void on_stop_signal(uv_signal_t *handle, int signo)
+{
+    struct uv_agent *a = handle->data;
+    (void)signo;
+    if (a->coordinator == NULL || a->config.max_nodes > 1) {
+        mu_log(MU_LOG_NOTICE,
+               "SIGTSTP (Ctrl-Z): not stopping, because the coordinator would give this node up "
+               "after %.1f s; to stop nevertheless: kill -STOP %d",
+               (double)a->opts->node_timeout_ms / 1e3, (int)a->config.pid);
+        return;
+    }
+    if (a->procs != NULL) {
+        uv_procs_signal(a->procs, SIGSTOP);
+    }
+    stop_here(handle, on_stop_signal);
+    if (a->procs != NULL) {
+        uv_procs_signal(a->procs, SIGCONT);
+    }
+}
+
+/* Between rounds too: as pid 1 of a container it inherits the orphans of others. */
+static void on_child(uv_signal_t *handle, int signo)
+{
+    (void)handle;
+    (void)signo;
+    reaper_reap();
+}
+
+static int watch(struct uv_agent *a, int signo, uv_signal_cb cb, struct mu_err *err)
+{
+    struct sigaction current;
+    if (sigaction(signo, NULL, &current) == 0 && current.sa_handler == SIG_IGN) {
+        return 0; /* nohup, or a shell's background job: whoever ignored it meant it */
+    }
+    MU_REQUIRE(a->signal_count < MU_COUNT(a->signals));
+    uv_signal_t *handle = &a->signals[a->signal_count++];
+    uv_signal_init(&a->loop, handle);
+    handle->data = a;
+    int rc = uv_signal_start(handle, cb, signo);
+    if (rc != 0) {
+        return mu_err_set(err, MU_E_SYSTEM, -rc, "watch signal %d", signo);
+    }
+    return 0;
+}
+
+static void say_each(struct mu_buf *lines)
+{
+    mu_buf_append_u8(lines, '\0');
+    char *rest = (char *)lines->data;
+    for (char *line; (line = strsep(&rest, "\n")) != NULL && rest != NULL;) {
+        mu_log(MU_LOG_WARN, "%s", line);
+    }
+}
+
+int uv_agent_signals_watch(struct uv_agent *a, struct mu_err *err)
+{
+    struct signal_list end;
+    struct mu_buf warnings = {0};
+    signal_list_parse(a->opts->signals_to_handle, &end, &warnings);
+    say_each(&warnings);
+    mu_buf_fini(&warnings);
+    /* In the background of a terminal with tostop its messages must not stop it. */
+    signal(SIGTTOU, SIG_IGN);
+    int rc = 0;
+    for (int signo = 1; signo <= SIGRTMAX && rc == 0; signo++) {
+        if (signal_list_has(&end, signo)) {
+            rc = watch(a, signo, on_end_signal, err);
+        } else if (signo == SIGUSR1 || signo == SIGUSR2) {
+            rc = watch(a, signo, on_pass_signal, err);
+        } else if (signo == SIGTSTP) {
+            rc = watch(a, signo, on_stop_signal, err);
+        } else if (signo == SIGCHLD) {
+            rc = watch(a, signo, on_child, err);
+        }
+    }
+    reaper_reap(); /* who ended before */
+    return rc;
+}
+
+void uv_agent_signals_close(struct uv_agent *a)
+{
+    for (size_t i = 0; i < a->signal_count; i++) {
+        uv_close((uv_handle_t *)&a->signals[i], NULL);
+    }
+    a->signal_count = 0;
+}
