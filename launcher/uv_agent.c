@@ -174,6 +174,7 @@ static void finish(struct uv_agent *a, int exit_status)
 {
     a->exit_status = exit_status;
     uv_agent_workers_close(a);
+    terminal_restore(&a->terminal);
     hang_up(a);
     uv_dial_close(a->dial);
     if (a->coordinator != NULL) {
@@ -313,6 +314,7 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
     a->opts = opts;
     a->env = env;
     a->binding = binding;
+    terminal_save(&a->terminal);
     int rc = uv_loop_init(&a->loop);
     if (rc != 0) {
         free(a);

@@ -9,6 +9,7 @@
 #include "launcher/agent.h"
 #include "launcher/options.h"
 #include "launcher/run_dir.h"
+#include "launcher/terminal.h"
 #include "launcher/uv_dial.h"
 #include "launcher/uv_out.h"
 #include "launcher/uv_procs.h"
@@ -31,6 +32,7 @@ struct uv_agent {
     struct agent *engine;            /* owned */
     struct coordinator *coordinator; /* owned; NULL: another node serves it */
     struct uv_out *err_out;          /* owned; standard error */
+    struct terminal terminal;        /* as it was when we started */
 
     struct mu_endpoint endpoint;
     char endpoint_text[MU_MAX_NAME + 16];

@@ -125,6 +125,7 @@ static void on_gone(void *arg)
 {
     struct uv_agent *a = arg;
     uv_agent_workers_close(a);
+    terminal_restore(&a->terminal); /* before anything is reported on it */
     agent_workers_gone(a->engine, uv_agent_now(a));
     uv_agent_carry_out(a);
 }
