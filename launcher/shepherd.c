@@ -244,6 +244,22 @@ static void order_signal_leaders(const struct shepherd *s, int signo)
     }
 }
 
+/*
+ * The pid came from a worker, by way of the agent: it may be anybody's by now. One of the tree it
+ * is for certain only here, where its end would have been seen.
+ */
+static void order_signal_process(struct shepherd *s, pid_t pid, int signo)
+{
+    bool is_ours = is_live_worker(s, pid);
+    size_t count = is_ours ? 0 : look(s);
+    for (size_t i = 0; i < count; i++) {
+        is_ours = is_ours || s->tree[i].pid == pid;
+    }
+    if (is_ours && pid > 1) {
+        kill(pid, signo);
+    }
+}
+
 /* Returns false, and reports nothing, if /proc shows nobody and `is_certain` is not set. */
 static bool report_leftover(struct shepherd *s, bool is_certain)
 {
@@ -317,6 +333,9 @@ static void take_orders(struct shepherd *s)
         break;
     case SHEPHERD_SIGNAL_LEADERS:
         order_signal_leaders(s, order.signo);
+        break;
+    case SHEPHERD_SIGNAL_PROCESS:
+        order_signal_process(s, order.pid, order.signo);
         break;
     case SHEPHERD_KILL:
         order_kill(s);

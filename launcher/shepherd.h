@@ -31,12 +31,14 @@
 enum shepherd_order_kind {
     SHEPHERD_SIGNAL_TREE,    /* signo once to every process group of the tree; wakes the stopped */
     SHEPHERD_SIGNAL_LEADERS, /* signo to the workers' own processes only */
+    SHEPHERD_SIGNAL_PROCESS, /* signo to pid, if that is one of the tree */
     SHEPHERD_KILL,           /* SIGKILL to everything until nothing is left */
 };
 
 struct shepherd_order {
     enum shepherd_order_kind kind;
     int32_t signo;
+    pid_t pid;
 };
 
 enum shepherd_report_kind {

@@ -174,6 +174,7 @@ static void finish(struct uv_agent *a, int exit_status)
 {
     a->exit_status = exit_status;
     uv_agent_workers_close(a);
+    uv_agent_watchdog_close(a);
     terminal_restore(&a->terminal);
     hang_up(a);
     uv_dial_close(a->dial);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of the agent on its loop, shared by uv_agent.c (link, effects, life),
- * uv_agent_signals.c (signals) and uv_agent_workers.c (the workers of a round). Nobody else
- * includes it.
+ * uv_agent_signals.c (signals), uv_agent_workers.c (the workers of a round) and uv_agent_watchdog.c
+ * (file timers). Nobody else includes it.
  */
 #pragma once
 
@@ -42,10 +42,11 @@ struct uv_agent {
     struct uv_conn *link;               /* owned; NULL while there is none */
     struct mu_buf partial;              /* of the link: a message whose end is not here yet */
 
-    char *program;           /* owned; what the workers of this round execute */
-    struct run_dir *run_dir; /* owned; made with the first round */
-    char *attempt_dir;       /* owned; of this round, NULL: none */
-    struct uv_procs *procs;  /* owned; NULL while no round runs */
+    char *program;                      /* owned; what the workers of this round execute */
+    struct run_dir *run_dir;            /* owned; made with the first round */
+    char *attempt_dir;                  /* owned; of this round, NULL: none */
+    struct uv_procs *procs;             /* owned; NULL while no round runs */
+    struct uv_agent_watchdog *watchdog; /* owned; NULL: not asked for */
     bool is_unbound_told;
     int exit_status;
 };
@@ -64,3 +65,24 @@ void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e);
 void uv_agent_workers_look(struct uv_agent *a, struct ctl_whose w);
 void uv_agent_workers_close(struct uv_agent *a); /* no event after it; what runs is killed */
 void uv_agent_workers_free(struct uv_agent *a);  /* after the loop is closed */
+
+/* ---- uv_agent_watchdog.c ---- */
+
+/* Before the workers of a round: from now on file timers are taken, if the environment says so. */
+int uv_agent_watchdog_start(struct uv_agent *a, struct mu_err *err);
+const char *uv_agent_watchdog_path(const struct uv_agent *a); /* where; NULL: they are not */
+
+/*
+ * A worker has ended: was it because of a timer? Then what is to be said of it, owned by the
+ * caller, and an outcome that is no success; else NULL.
+ */
+char *uv_agent_watchdog_judge(struct uv_agent *a, uint32_t local_rank, pid_t pid,
+                              struct outcome *outcome);
+
+/* The round is over. */
+void uv_agent_watchdog_end_round(struct uv_agent *a);
+
+/* The node stood still for so long. */
+void uv_agent_watchdog_delay(struct uv_agent *a, int64_t span_ms);
+
+void uv_agent_watchdog_close(struct uv_agent *a); /* also twice */

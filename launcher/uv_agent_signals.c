@@ -57,7 +57,9 @@ static void on_stop_signal(uv_signal_t *handle, int signo)
     if (a->procs != NULL) {
         uv_procs_signal(a->procs, SIGSTOP);
     }
+    uint64_t since_ns = uv_hrtime();
     stop_here(handle, on_stop_signal);
+    uv_agent_watchdog_delay(a, (int64_t)((uv_hrtime() - since_ns) / 1000000));
     if (a->procs != NULL) {
         uv_procs_signal(a->procs, SIGCONT);
     }

@@ -94,14 +94,18 @@ static char *explain(const struct uv_agent *a, uint32_t local_rank, struct outco
 static void on_exited(void *arg, uint32_t local_rank, struct outcome o)
 {
     struct uv_agent *a = arg;
+    mu_autofree char *timer =
+        uv_agent_watchdog_judge(a, local_rank, uv_procs_pid(a->procs, local_rank), &o);
     char tail[MU_REPORT_TAIL];
     size_t len = 0;
     if (!outcome_is_success(o)) {
         len = uv_procs_stderr_tail(a->procs, local_rank, tail, sizeof(tail));
     }
-    mu_autofree char *message = outcome_is_success(o) ? NULL : explain(a, local_rank, o);
+    bool is_explained = outcome_is_success(o) || timer != NULL;
+    mu_autofree char *message = is_explained ? NULL : explain(a, local_rank, o);
     struct mu_slice text = {.ptr = tail, .len = len};
-    agent_worker_exited(a->engine, local_rank, o, mu_slice_of(message), text, uv_agent_now(a));
+    agent_worker_exited(a->engine, local_rank, o, mu_slice_of(timer != NULL ? timer : message),
+                        text, uv_agent_now(a));
     uv_agent_carry_out(a);
 }
 
@@ -125,6 +129,7 @@ static void on_gone(void *arg)
 {
     struct uv_agent *a = arg;
     uv_agent_workers_close(a);
+    uv_agent_watchdog_end_round(a);
     terminal_restore(&a->terminal); /* before anything is reported on it */
     agent_workers_gone(a->engine, uv_agent_now(a));
     uv_agent_carry_out(a);
@@ -169,11 +174,15 @@ static int start(struct uv_agent *a, const struct assignment *assignment, struct
                             err) != 0) {
         return mu_err_wrap(err, "log directory");
     }
+    if (uv_agent_watchdog_start(a, err) != 0) {
+        return mu_err_wrap(err, "file timers");
+    }
     struct worker_env_spec spec = {.opts = o,
                                    .assignment = assignment,
                                    .master_addr = a->master_addr,
                                    .master_port = a->endpoint.port,
                                    .attempt_dir = a->attempt_dir,
+                                   .timer_file = uv_agent_watchdog_path(a),
                                    .parent_env = a->env,
                                    .program = a->program,
                                    .binding = a->binding};

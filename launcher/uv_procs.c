@@ -197,14 +197,18 @@ static void read_reports(struct uv_procs *p)
 
 static void on_control(uv_poll_t *poll, int status, int events);
 
-static bool send_order(struct uv_procs *p, enum shepherd_order_kind kind, int signo)
+static bool send_packet(struct uv_procs *p, const struct shepherd_order *order)
 {
-    struct shepherd_order order = {.kind = kind, .signo = signo};
     ssize_t n;
     do {
-        n = send(p->control_fd, &order, sizeof(order), MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = send(p->control_fd, order, sizeof(*order), MSG_DONTWAIT | MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
     return n >= 0 || errno != EAGAIN; /* with the shepherd dead the order is moot */
+}
+
+static bool send_order(struct uv_procs *p, enum shepherd_order_kind kind, int signo)
+{
+    return send_packet(p, &(struct shepherd_order){.kind = kind, .signo = signo});
 }
 
 /* What does not fit into the socket now is sent when it does; a signal pends at most once. */
@@ -511,6 +515,22 @@ void uv_procs_pass_signal(struct uv_procs *p, int signo)
     MU_REQUIRE(signo >= 1 && signo <= 64);
     p->signals_leaders |= UINT64_C(1) << (signo - 1);
     send_orders(p);
+}
+
+void uv_procs_signal_process(struct uv_procs *p, pid_t pid, int signo)
+{
+    MU_REQUIRE(signo >= 1 && signo <= 64);
+    if (!p->is_closing && !p->is_control_over && p->children.shepherd != 0) {
+        kill(p->children.shepherd, SIGCONT);
+        send_packet(p, &(struct shepherd_order){
+                           .kind = SHEPHERD_SIGNAL_PROCESS, .signo = signo, .pid = pid});
+    }
+}
+
+pid_t uv_procs_pid(const struct uv_procs *p, uint32_t local_rank)
+{
+    MU_REQUIRE(local_rank < p->count);
+    return p->procs[local_rank].pid;
 }
 
 void uv_procs_kill(struct uv_procs *p)

@@ -80,6 +80,15 @@ void uv_procs_signal(struct uv_procs *p, int signo);
 /* signo to the workers' own processes and nobody else: SIGUSR1, SIGUSR2. */
 void uv_procs_pass_signal(struct uv_procs *p, int signo);
 
+/*
+ * signo to one process and nobody else, if it is one of the tree. An order that the shepherd has no
+ * room for is dropped.
+ */
+void uv_procs_signal_process(struct uv_procs *p, pid_t pid, int signo);
+
+/* The worker's own process, which may have ended; 0: it was never started. */
+pid_t uv_procs_pid(const struct uv_procs *p, uint32_t local_rank);
+
 /* SIGKILL to everything, again and again until `gone`. */
 void uv_procs_kill(struct uv_procs *p);
 

@@ -143,11 +143,16 @@ static void build_argv(struct worker_env *we, const struct worker_env_spec *spec
     command->argv = argv.items;
 }
 
-static bool is_replaced(const struct options *opts, const char *entry)
+static bool is_replaced(const struct worker_env_spec *spec, const char *entry)
 {
+    static const char timer_file[] = "TORCHELASTIC_TIMER_FILE";
     size_t len = strcspn(entry, "=");
-    if (opts->virtual_local_rank && len == sizeof(visible_devices) - 1 &&
+    if (spec->opts->virtual_local_rank && len == sizeof(visible_devices) - 1 &&
         memcmp(visible_devices, entry, len) == 0) {
+        return true;
+    }
+    if (spec->timer_file != NULL && len == sizeof(timer_file) - 1 &&
+        memcmp(timer_file, entry, len) == 0) {
         return true;
     }
     for (size_t i = 0; i < MU_COUNT(replaced); i++) {
@@ -165,7 +170,7 @@ static struct strings build_shared(struct worker_env *we, const struct worker_en
     const struct assignment *a = spec->assignment;
     struct strings env = {0};
     for (char *const *entry = spec->parent_env; *entry != NULL; entry++) {
-        if (!is_replaced(opts, *entry)) {
+        if (!is_replaced(spec, *entry)) {
             strings_add(&env, *entry);
         }
     }
@@ -184,6 +189,9 @@ static struct strings build_shared(struct worker_env *we, const struct worker_en
     /* Every worker, rank 0 too, connects to MASTER_PORT instead of serving it. */
     SHARE("TORCHELASTIC_USE_AGENT_STORE=True");
     SHARE("TORCHELASTIC_SIGNALS_TO_HANDLE=%s", opts->signals_to_handle);
+    if (spec->timer_file != NULL) {
+        SHARE("TORCHELASTIC_TIMER_FILE=%s", spec->timer_file);
+    }
     if (mu_env_get(spec->parent_env, "TORCH_NCCL_ASYNC_ERROR_HANDLING") == NULL) {
         SHARE("TORCH_NCCL_ASYNC_ERROR_HANDLING=1");
     }

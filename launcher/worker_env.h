@@ -22,6 +22,7 @@ struct worker_env_spec {
     const char *master_addr;
     uint16_t master_port;
     const char *attempt_dir; /* see run_dir_add_attempt(); NULL: workers get no error file */
+    const char *timer_file;  /* where file timers are taken; NULL: the parent's, if it has one */
     char *const *parent_env;
     const char *program; /* absolute path of the interpreter, or of the program with --no-python */
     const struct numa_binding *binding; /* for as many workers; NULL: they are not bound */

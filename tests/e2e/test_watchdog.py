@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The watchdog torch expects of its launcher, with torch's own client; the liveness port."""
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+from typing import Mapping, Sequence
+
+from muster import PATIENCE, ROOT, Case, expect
+from procs import Proc, Skip
+
+ENABLED = {"TORCHELASTIC_ENABLE_FILE_TIMER": "1"}
+
+
+def torch_python() -> str:
+    python = os.environ.get("MUSTER_TORCH_PYTHON", str(ROOT / "build/venv/bin/python"))
+    if not os.access(python, os.X_OK):
+        raise Skip("no torch: scripts/venv.sh makes build/venv")
+    return python
+
+
+def script(t: Case, text: str) -> list[str]:
+    path = t.dir / "script.py"
+    path.write_text(text)
+    return [str(path)]
+
+
+def fifos(t: Case) -> list[Path]:
+    return [path for path in t.dir.iterdir() if stat.S_ISFIFO(path.lstat().st_mode)]
+
+
+# ---- torch's own client ----
+
+TORCH = """
+import os, signal, sys, time
+import torch.distributed.elastic.timer as timer
+client = timer.FileTimerClient(os.environ["TORCHELASTIC_TIMER_FILE"])
+timer.configure(client)
+with timer.expires(after=60, scope="released"):
+    pass
+with timer.expires(after=0.2, scope="released too"):
+    pass
+time.sleep(0.5)
+print("still here", flush=True)
+if os.environ["RANK"] == "1":
+    with timer.expires(after=0.3, scope="a step that hangs"):
+        time.sleep(600)
+if len(sys.argv) > 1:
+    time.sleep(600)
+"""
+
+
+def test_torch_timers_that_are_released(t: Case) -> None:
+    agent, = t.agents(1, 1, ["--python", torch_python()], script(t, TORCH), plain=False, env=ENABLED)
+    agent.expect(0, 60 * PATIENCE)
+    expect("still here" in agent.out, agent.out)
+    expect(not fifos(t), f"left behind: {fifos(t)}")
+
+
+def test_torch_timer_that_expires(t: Case) -> None:
+    agents = t.agents(2, 1, ["--python", torch_python()], [*script(t, TORCH), "hang"], plain=False,
+                      env=ENABLED)
+    for agent in agents:
+        agent.expect(137, 60 * PATIENCE)
+    expect("rank 1" in agents[0].err and "killed by SIGKILL" in agents[0].err, agents[0].err)
+    expect("file timer 'a step that hangs'" in agents[0].err, "the report does not say why")
+    expect("file timer 'a step that hangs'" in agents[1].err, "the node does not say it")
+    expect("expired after 0.3 s" in agents[1].err, agents[1].err)
+    expect(not fifos(t), f"left behind: {fifos(t)}")
+
+
+# ---- any client ----
+
+CLIENT = """
+import json, os, signal, subprocess, sys, time
+def ask(pid, scope, seconds, signo=9, text=None):
+    fd = os.open(os.environ["TORCHELASTIC_TIMER_FILE"], os.O_WRONLY | os.O_NONBLOCK)
+    os.set_blocking(fd, True)
+    os.write(fd, (text or json.dumps({"version": 1, "pid": pid, "scope_id": scope,
+             "expiration_time": time.time() + seconds if seconds >= 0 else -1, "signal": signo}) + "\\n").encode())
+    os.close(fd)
+def said(name):
+    open(os.environ["E2E_DIR"] + "/" + name, "w").close()
+"""
+
+
+def run(t: Case, text: str, options: Sequence[str] = (), nproc: int = 1,
+        env: Mapping[str, str] = ENABLED) -> Proc:
+    agent, = t.agents(1, nproc, ["--python", sys.executable, *options], script(t, CLIENT + text),
+                      plain=False, env={**ENABLED, **env})
+    return agent
+
+
+def test_foreign_process_is_not_touched(t: Case) -> None:
+    bystander = t.spawn("bystander", ["sleep", "600"])
+    agent = run(t, f"ask({bystander.pid}, 's', 0); ask(1, 's', 0); ask(os.getppid(), 's', 0); "
+                   "ask(os.getpid(), 'end', 0.5); time.sleep(600)")
+    agent.expect(137)
+    for pid in (bystander.pid, 1):
+        expect(f"of pid {pid} expired" in agent.err, agent.err)
+    expect(agent.err.count("no worker of this node has such a process") == 3, agent.err)
+    expect("file timer 'end'" in agent.err, agent.err)
+    expect(bystander.is_running(), "a foreign process was killed")
+    bystander.signal(signal.SIGKILL)
+    bystander.wait()
+
+
+def test_child_of_a_worker(t: Case) -> None:
+    """A data loader's timer: the worker that waits for it is the culprit."""
+    agent = run(t, "child = subprocess.Popen(['sleep', '600']); ask(child.pid, 'load', 0.1); child.wait(); "
+                   "time.sleep(600)", nproc=2)
+    agent.expect(137)
+    expect("file timer 'load'" in agent.err and "killed by SIGKILL" in agent.err, agent.err)
+
+
+def test_worker_that_ignores_the_signal(t: Case) -> None:
+    agent = run(t, "signal.signal(signal.SIGTERM, signal.SIG_IGN); ask(os.getpid(), 's', 0, 15); "
+                   "time.sleep(600)", ["--grace", "1s"])
+    agent.expect(137)
+    expect("file timer 's'" in agent.err and "it was sent SIGTERM" in agent.err, agent.err)
+
+
+def test_worker_that_calls_it_success(t: Case) -> None:
+    agent = run(t, "signal.signal(signal.SIGTERM, lambda *a: sys.exit(0)); ask(os.getpid(), 's', 0, 15); "
+                   "time.sleep(600)")
+    agent.expect(1)
+    expect("exited with status 0 then, which counts as 1" in agent.err, agent.err)
+
+
+def test_timer_without_a_signal(t: Case) -> None:
+    agent = run(t, "ask(os.getpid(), 's', 0, 0); time.sleep(0.5)")
+    agent.expect(0)
+    expect("it asked for no signal" in agent.err, agent.err)
+
+
+def test_restart_after_an_expiry(t: Case) -> None:
+    agent = run(t, "if os.environ['TORCHELASTIC_RESTART_COUNT'] == '0':\n"
+                   "    ask(os.getpid(), 'later', 1); ask(os.getpid(), 's', 0); time.sleep(600)\n"
+                   "time.sleep(1.5)\n", ["--max-restarts", "1"])
+    agent.expect(0)
+    expect(agent.err.count("file timer") >= 1 and "'later'" not in agent.err, agent.err)
+
+
+def test_nonsense_in_the_pipe(t: Case) -> None:
+    agent = run(t, "for i in range(2000): ask(0, '', 0, text='x' * 4000 + '\\n')\n"
+                   "ask(os.getpid(), 's', 0); time.sleep(600)")
+    agent.expect(137)
+    expect(agent.err.count("no request for a file timer") == 1, agent.err)
+
+
+def test_preset_path(t: Case) -> None:
+    path = t.dir / "given"
+    os.mkfifo(path)  # of an earlier run
+    agent = run(t, "said(os.environ['TORCHELASTIC_TIMER_FILE'].replace('/', '_')); "
+                   "ask(os.getpid(), 's', 0); time.sleep(600)",
+                env={"TORCHELASTIC_TIMER_FILE": str(path)})
+    agent.expect(137)
+    expect((t.job_dir / str(path).replace("/", "_")).exists(), "workers were told another path")
+    expect(not path.exists(), "the FIFO was left behind")
+
+
+def test_preset_path_that_is_a_file(t: Case) -> None:
+    path = t.dir / "precious"
+    path.write_text("data")
+    agent = run(t, "", env={"TORCHELASTIC_TIMER_FILE": str(path)})
+    agent.expect(126)
+    expect("is no FIFO: not replaced" in agent.err, agent.err)
+    expect(path.read_text() == "data", "the file was overwritten")
+
+
+def test_not_enabled(t: Case) -> None:
+    """A preset path is passed on, as torchrun does, and nobody makes anything there."""
+    agent = run(t, "sys.exit(0 if os.environ['TORCHELASTIC_TIMER_FILE'] == '/no/such' else 3)",
+                env={"TORCHELASTIC_ENABLE_FILE_TIMER": "true", "TORCHELASTIC_TIMER_FILE": "/no/such"})
+    agent.expect(0)
+    expect(not fifos(t), "a FIFO was made")
