@@ -4,10 +4,13 @@
 #include "launcher/agent.h"
 #include "launcher/uv_agent_impl.h"
 #include "launcher/uv_host.h"
+#include "muster/env.h"
 #include "muster/limits.h"
 #include "muster/mem.h"
+#include "muster/num.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/random.h>
 
 enum { LAST_WORDS_MS = 2000, FLUSH_MS = 2000 };
@@ -175,6 +178,7 @@ static void finish(struct uv_agent *a, int exit_status)
     a->exit_status = exit_status;
     uv_agent_workers_close(a);
     uv_agent_watchdog_close(a);
+    uv_liveness_close(a->liveness);
     terminal_restore(&a->terminal);
     hang_up(a);
     uv_dial_close(a->dial);
@@ -296,6 +300,38 @@ static int configure(struct uv_agent *a, struct mu_err *err)
     return 0;
 }
 
+/* A probe's port that cannot be served is no reason not to train. */
+static void open_liveness(struct uv_agent *a)
+{
+    static const char name[] = "TORCHELASTIC_HEALTH_CHECK_PORT";
+    const char *text = mu_env_get(a->env, name);
+    if (text == NULL) {
+        return;
+    }
+    int64_t port = 0;
+    struct mu_err err = MU_ERR_INIT;
+    if (mu_parse_int(text, 1, 65535, &port, &err) == 0) {
+        a->liveness = uv_liveness_open(&a->loop, (uint16_t)port, &err);
+    }
+    if (a->liveness == NULL) {
+        mu_log(MU_LOG_WARN, "%s: %s: health checks are not answered", name, err.text);
+    }
+}
+
+/* torchrun's events are Python's; ours are elsewhere. */
+static void look_at_event_handler(const struct uv_agent *a)
+{
+    const char *handler = a->opts->event_log_handler;
+    if (strcmp(handler, "null") != 0 && strcmp(handler, "dynamic_rendezvous") != 0) {
+        bool is_known = strcmp(handler, "console") == 0;
+        mu_log(is_known ? MU_LOG_NOTICE : MU_LOG_WARN,
+               "--event-log-handler %s: %s; what happens in the job is told by --log-level info "
+               "and by `muster status`",
+               handler,
+               is_known ? "muster prints no events of torchrun's" : "there is no such one");
+    }
+}
+
 static void start(struct uv_agent *a)
 {
     static const struct uv_dial_handlers handlers = {
@@ -325,6 +361,8 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
     a->err_out = uv_out_new(&a->loop, STDERR_FILENO, err);
     if (a->err_out != NULL && configure(a, err) == 0 && uv_agent_signals_watch(a, err) == 0) {
         mu_log_set_sink(uv_out_log_sink, a->err_out);
+        look_at_event_handler(a);
+        open_liveness(a);
         start(a);
         uv_run(&a->loop, UV_RUN_DEFAULT);
         *ret_exit_status = a->exit_status;

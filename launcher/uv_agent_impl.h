@@ -11,6 +11,7 @@
 #include "launcher/run_dir.h"
 #include "launcher/terminal.h"
 #include "launcher/uv_dial.h"
+#include "launcher/uv_liveness.h"
 #include "launcher/uv_out.h"
 #include "launcher/uv_procs.h"
 #include "launcher/worker_env.h"
@@ -32,6 +33,7 @@ struct uv_agent {
     struct agent *engine;            /* owned */
     struct coordinator *coordinator; /* owned; NULL: another node serves it */
     struct uv_out *err_out;          /* owned; standard error */
+    struct uv_liveness *liveness;    /* owned; NULL: not asked for */
     struct terminal terminal;        /* as it was when we started */
 
     struct mu_endpoint endpoint;

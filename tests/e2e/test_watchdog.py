@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from muster import PATIENCE, ROOT, Case, expect
-from procs import Proc, Skip
+from muster import PATIENCE, ROOT, Case, expect, free_port
+from procs import Proc, Skip, wait_for
 
 ENABLED = {"TORCHELASTIC_ENABLE_FILE_TIMER": "1"}
 
@@ -177,3 +179,79 @@ def test_not_enabled(t: Case) -> None:
                 env={"TORCHELASTIC_ENABLE_FILE_TIMER": "true", "TORCHELASTIC_TIMER_FILE": "/no/such"})
     agent.expect(0)
     expect(not fifos(t), "a FIFO was made")
+
+
+# ---- liveness ----
+
+def request(port: int, text: bytes, host: str = "127.0.0.1") -> bytes:
+    with socket.create_connection((host, port), timeout=10) as conn:
+        conn.sendall(text)
+        answer = b""
+        while part := conn.recv(4096):
+            answer += part
+        return answer
+
+
+def test_liveness_port(t: Case) -> None:
+    port = free_port()
+    agent = t.agent("node1", ["--nnodes", "2"], env={"TORCHELASTIC_HEALTH_CHECK_PORT": str(port)})
+    wait_for(lambda: agent.listens(port), "the agent to listen")
+    # Already before the nodes are complete: that can take long, and is no reason to be restarted.
+    for text in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"HEAD /healthz HTTP/1.0\r\n\r\n", b"GET /\n\n"):
+        answer = request(port, text)
+        expect(answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b"\r\n\r\n"), repr(answer))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as reply:
+        expect(reply.status == 200, f"status {reply.status}")
+    t.agent("node2", ["--nnodes", "2"])
+    t.workers(2)
+    expect(request(port, b"GET / HTTP/1.1\r\n\r\n"), "no answer while the workers run")
+    t.go()
+    agent.expect(0)
+
+
+def test_liveness_port_is_bounded(t: Case) -> None:
+    port = free_port()
+    agent, = t.agents(1, 1, env={"TORCHELASTIC_HEALTH_CHECK_PORT": str(port)})
+    t.workers(1)
+    wait_for(lambda: agent.listens(port), "the agent to listen")
+    before = agent.fds()
+    silent = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(40)]
+    wait_for(lambda: agent.fds() <= before + 16, "callers beyond the limit to be turned away")
+    # They are hung up on after a while, and then there is room again.
+    for conn in silent:
+        conn.settimeout(30)
+        expect(hung_up(conn), "a silent caller was answered")
+    wait_for(lambda: agent.fds() == before, "their descriptors to be closed")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as conn:
+        conn.sendall(b"x" * 100000)
+        expect(hung_up(conn), "an endless header was answered")
+    expect(request(port, b"GET / HTTP/1.1\r\n\r\n"), "no answer after that")
+    t.go()
+    agent.expect(0)
+
+
+def hung_up(conn: socket.socket) -> bool:
+    try:
+        return conn.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_liveness_port_that_cannot_be(t: Case) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for text, why in ((str(port), "listen on port"), ("http", "http"), ("70000", "70000")):
+            agent = t.run("run", "--no-python", "true", env={"TORCHELASTIC_HEALTH_CHECK_PORT": text})
+            agent.expect(0)
+            expect("TORCHELASTIC_HEALTH_CHECK_PORT" in agent.err and why in agent.err, agent.err)
+
+
+# ---- events ----
+
+def test_event_log_handlers(t: Case) -> None:
+    for name, said in (("null", ""), ("console", "muster status"), ("nosuch", "there is no such one")):
+        agent = t.run("run", "--event-log-handler", name, "--no-python", "true")
+        agent.expect(0)
+        expect(said in agent.err and (said or not agent.err), f"{name}: {agent.err}")
