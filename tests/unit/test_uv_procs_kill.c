@@ -106,6 +106,42 @@ static void signal_comes_once(void **state)
     assert_no_children();
 }
 
+/* A pid that is not of the round's tree is nobody's business, one that is gets its signal alone. */
+static void one_process_of_the_tree(void **state)
+{
+    (void)state;
+    struct rig a;
+    struct rig b;
+    struct rig_tree tree_a;
+    struct rig_tree tree_b;
+    start_tree(&a, &tree_a);
+    start_tree(&b, &tree_b);
+    for (size_t i = 0; i < RIG_TREE; i++) {
+        uv_procs_signal_process(a.procs, tree_b.procs[i].pid, SIGKILL);
+    }
+    uv_procs_signal_process(a.procs, shepherd_of(&a, 0), SIGKILL);
+    pid_t worker = uv_procs_pid(a.procs, 0);
+    assert_int_equal(worker, a.pids[0]);
+    size_t last = RIG_TREE - 1;
+    assert_int_not_equal(tree_a.procs[last].pid, worker);
+    uv_procs_signal_process(a.procs, tree_a.procs[last].pid, SIGKILL);
+    while (rig_tree_living(&tree_a, true) == RIG_TREE) {
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(rig_tree_living(&tree_a, true), RIG_TREE - 1);
+    assert_int_equal(a.exited, 0);
+    uv_procs_signal_process(a.procs, worker, SIGKILL);
+    RIG_UNTIL(&a, a.exited == 1);
+    assert_outcome(a.outcomes[0], OUTCOME_SIGNALED, SIGKILL);
+    assert_int_equal(rig_tree_living(&tree_b, false), RIG_TREE);
+    uv_procs_kill(a.procs);
+    uv_procs_kill(b.procs);
+    RIG_UNTIL(&a, a.gone > 0 && b.gone > 0);
+    uv_procs_close(a.procs);
+    rig_close(&b);
+    assert_no_children();
+}
+
 static void stopped_worker_gets_term(void **state)
 {
     (void)state;
@@ -512,6 +548,7 @@ int main(void)
         cmocka_unit_test(term_then_kill),
         cmocka_unit_test(ignored_term_then_kill),
         cmocka_unit_test(signal_comes_once),
+        cmocka_unit_test(one_process_of_the_tree),
         cmocka_unit_test(stopped_worker_gets_term),
         cmocka_unit_test(leftover_is_reported),
         cmocka_unit_test(killed_shepherd),

@@ -302,6 +302,38 @@ static void test_without_a_run_directory(void **state)
     worker_env_free(we);
 }
 
+static void test_signals_as_given(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, 1);
+    s.opts.signals_to_handle = "SIGTERM, usr1";
+    static const char *const expected[] = {"TORCHELASTIC_SIGNALS_TO_HANDLE=SIGTERM, usr1", NULL};
+    struct worker_env *we = worker_env_new(&s.spec);
+    assert_env(worker_env_command(we, 0)->envp, expected);
+    worker_env_free(we);
+}
+
+/* A preset path is passed on, unless there is one of ours. */
+static void test_timer_file(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, 1);
+    WORDS(s.parent_env, "TORCHELASTIC_TIMER_FILE=/outer", "TORCHELASTIC_TIMER_FILES=1");
+    static const char *const paths[] = {NULL, "/fifo"};
+    static const char *const entries[] = {"TORCHELASTIC_TIMER_FILE=/outer",
+                                          "TORCHELASTIC_TIMER_FILE=/fifo"};
+    for (size_t i = 0; i < MU_COUNT(paths); i++) {
+        s.spec.timer_file = paths[i];
+        const char *const expected[] = {entries[i], "TORCHELASTIC_TIMER_FILES=1", NULL};
+        struct worker_env *we = worker_env_new(&s.spec);
+        assert_env(worker_env_command(we, 0)->envp, expected);
+        assert_int_equal(count_of(worker_env_command(we, 0)->envp, "TORCHELASTIC_TIMER_FILE"), 1);
+        worker_env_free(we);
+    }
+}
+
 static void test_script(void **state)
 {
     (void)state;
@@ -434,6 +466,8 @@ int main(void)
         cmocka_unit_test(test_virtual_local_rank),
         cmocka_unit_test(test_virtual_local_rank_of_a_list),
         cmocka_unit_test(test_without_a_run_directory),
+        cmocka_unit_test(test_signals_as_given),
+        cmocka_unit_test(test_timer_file),
         cmocka_unit_test(test_script),
         cmocka_unit_test(test_module),
         cmocka_unit_test(test_program),
