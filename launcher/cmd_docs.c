@@ -19,7 +19,7 @@ struct doc {
     const char *usage[4];
     const char *purpose;
     struct term examples[5]; /* term: what for; text: the command */
-    struct term environment[9];
+    struct term environment[12];
     struct term exits[8];
 };
 
@@ -58,12 +58,21 @@ static const struct doc docs[] = {
                  "SLURM_STEP_GPUS, SLURM_GPUS_ON_NODE or SLURM_JOB_GPUS says how many."},
                 {"TMPDIR", "Where the run's directory is made, unless --log-dir is given. "
                            "Default: /tmp."},
+                {"TORCHELASTIC_ENABLE_FILE_TIMER",
+                 "1: workers may set torch's file timers, and one that lets a timer expire is "
+                 "killed."},
+                {"TORCHELASTIC_TIMER_FILE",
+                 "Where to make the FIFO for that; a FIFO that is there is replaced. Default: a "
+                 "new name in $TMPDIR."},
+                {"TORCHELASTIC_HEALTH_CHECK_PORT",
+                 "A port on which liveness probes over HTTP are answered."},
             },
         .exits =
             {
                 {"0", "All workers ended with status 0."},
                 {"N", "The worker that failed first ended with status N."},
-                {"128+N", "The worker that failed first was killed by signal N."},
+                {"128+N", "The worker that failed first was killed by signal N, or signal N told "
+                          "muster to end the job."},
                 {"126, 127", "The program or script cannot be executed, or does not exist."},
                 {"1", "The job could not be started or was lost: nodes missing, the coordinator "
                       "out of reach, a node dead."},

@@ -148,6 +148,19 @@ def test_signal_during_a_restart(t: Case) -> None:
     expect(not t.worker_files(1), "a second round was started")
 
 
+def test_host_leaves_while_forming(t: Case) -> None:
+    """With it goes the coordinator: the others are told at once, not after the join timeout."""
+    first = t.agent("node1", ["--nnodes", "3"])
+    t.wait_listening(first)
+    second = t.agent("node2", ["--nnodes", "3"])
+    wait_for(lambda: len(t.status().nodes()) == 2, "two nodes to have joined")
+    first.signal(signal.SIGTERM)
+    for agent in (first, second):
+        agent.expect(143, 10 * PATIENCE)
+    expect("stopped by SIGTERM on node1" in second.err, second.err)
+    expect(not t.worker_files(0), "workers were started")
+
+
 def test_three_signals(t: Case) -> None:
     agents = t.agents(2, 2, ["--grace", "60s"], [WORKER, "--ignore-term", "--grandchild"])
     workers = t.workers(4)
