@@ -182,7 +182,12 @@ void uv_file_timer_forget(struct uv_file_timer *t, pid_t pid)
 
 void uv_file_timer_clear(struct uv_file_timer *t)
 {
+    /* With what those who are gone have written; others may go on writing for ever. */
+    char data[READ_SIZE];
+    for (int i = 0; i < PIPE_SIZE / READ_SIZE && read(t->fd, data, sizeof(data)) > 0; i++) {
+    }
     file_timer_clear(t->engine);
+    arm(t);
 }
 
 void uv_file_timer_delay(struct uv_file_timer *t, int64_t span_ms)

@@ -29,7 +29,7 @@ struct uv_file_timer *uv_file_timer_open(uv_loop_t *loop, const char *path, cons
 /* What workers are to open; borrowed. */
 const char *uv_file_timer_path(const struct uv_file_timer *t);
 
-/* As file_timer_forget(), file_timer_clear() and file_timer_delay(). */
+/* As file_timer_forget(), file_timer_clear() (also of what is still in the pipe), ..._delay(). */
 void uv_file_timer_forget(struct uv_file_timer *t, pid_t pid);
 void uv_file_timer_clear(struct uv_file_timer *t);
 void uv_file_timer_delay(struct uv_file_timer *t, int64_t span_ms);

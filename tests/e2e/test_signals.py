@@ -301,7 +301,12 @@ def test_stopped_without_a_shell(t: Case) -> None:
 
 
 ASKS = """
-import os
+import errno, os
+try:
+    open("/dev/tty").close()
+    print("/dev/tty can be opened", flush=True)
+except OSError as e:
+    print("/dev/tty:", errno.errorcode[e.errno], flush=True)
 if os.environ["LOCAL_RANK"] == "0":
     print("you said", input("name? ").upper(), flush=True)
 """
@@ -310,6 +315,7 @@ if os.environ["LOCAL_RANK"] == "0":
 def test_a_worker_can_ask(t: Case) -> None:
     terminal = Terminal(t)
     terminal.run([MUSTER, "run", *PYTHON, script(t, ASKS)])
+    terminal.expect("/dev/tty: ENXIO")  # a session of its own: Ctrl-C comes through muster alone
     terminal.expect(r"name\? ")
     terminal.type("muster\n")
     terminal.expect("you said MUSTER")

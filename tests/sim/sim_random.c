@@ -84,7 +84,7 @@ static void add_fault(struct sim *s, const struct agent_config *config, uint32_t
     case SIM_SIGNAL_AGENT:
         a.value = sim_rand_chance(r, 50) ? SIGTERM : SIGINT;
         if (sim_rand_chance(r, 30)) {
-            sim_act_at(s, at + sim_rand_range(r, 0, 1000), &a);
+            sim_act_at(s, at + sim_rand_range(r, 0, 2500), &a); /* an echo, or a second one */
         }
         break;
     case SIM_STOP_COORDINATOR:
