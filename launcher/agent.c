@@ -269,8 +269,16 @@ void agent_signal(struct agent *a, int signo, int64_t now_ms)
 void agent_pass(struct agent *a, int signo, int64_t now_ms)
 {
     a->now_ms = now_ms;
-    if (a->state != AGENT_DONE && a->has_workers) {
+    if (a->state == AGENT_DONE) {
+        return;
+    }
+    char name[32];
+    outcome_signal_name(signo, name, sizeof(name));
+    if (a->has_workers) {
+        agent_say(a, MU_LOG_INFO, "%s: passed to the workers of this node", name);
         agent_effect_add(a, AGENT_PASS)->signo = signo;
+    } else {
+        agent_say(a, MU_LOG_NOTICE, "%s: there is no worker to pass it to", name);
     }
 }
 

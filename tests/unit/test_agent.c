@@ -196,6 +196,7 @@ static void test_nothing_to_pass_to(void **state)
     (void)state;
     join(false);
     agent_pass(a, SIGUSR1, now);
+    expect_said("SIGUSR1: there is no worker to pass it to");
     expect("");
     assert_int_equal(agent_get_state(a), AGENT_WAITING);
 }
