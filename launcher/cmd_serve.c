@@ -142,7 +142,7 @@ static int serve(struct serve *s, const struct options *opts, struct mu_err *err
     }
     uv_run(&s->loop, UV_RUN_DEFAULT);
     mu_log_set_sink(NULL, NULL);
-    uv_out_flush_blocking(s->err_out, FLUSH_MS);
+    uv_out_flush_blocking(s->err_out, FLUSH_MS, FLUSH_MS);
     uv_out_close(s->err_out);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     return rc;

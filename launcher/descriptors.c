@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/descriptors.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <sys/resource.h>
@@ -18,6 +19,16 @@ void descriptors_fill_standard(void)
             return; /* no /dev: whoever needs the descriptor reports it */
         }
     }
+}
+
+int descriptors_check_standard(struct mu_err *err)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) {
+            return mu_err_set(err, MU_E_SYSTEM, errno, "standard descriptor %d", fd);
+        }
+    }
+    return 0;
 }
 
 void descriptors_raise_limit(void)

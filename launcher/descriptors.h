@@ -5,11 +5,16 @@
  */
 #pragma once
 
+#include "muster/err.h"
+
 /*
  * Put /dev/null wherever a standard descriptor is closed. Else the next file that is opened takes
  * its number: messages would go to a socket, and a worker would inherit it as its standard input.
  */
 void descriptors_fill_standard(void);
+
+/* MU_E_SYSTEM if one of them is closed nevertheless: nothing for workers may be opened then. */
+int descriptors_check_standard(struct mu_err *err);
 
 /*
  * Allow as many descriptors as the hard limit does: a coordinator has one for each worker of the

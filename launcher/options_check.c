@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/options_check.h"
 
+#include "launcher/output_plan.h"
 #include "launcher/rdzv_conf.h"
 #include "muster/names.h"
 #include "muster/rand.h"
@@ -177,7 +178,7 @@ static int check_run(struct options *opts, struct mu_err *err)
     }
     if (check_backend(opts, err) != 0 || check_plugins(opts, err) != 0 ||
         rdzv_conf_apply(opts, err) != 0 || find_coordinator(opts, err) != 0 ||
-        check_node(opts, err) != 0) {
+        check_node(opts, err) != 0 || output_plan_check(opts, err) != 0) {
         return -1;
     }
     check_grace(opts);

@@ -7,8 +7,6 @@
 
 #include "muster/err.h"
 
-#include <stdint.h>
-
 struct procs_pipe {
     int here;  /* the agent's end; -1: none, or taken over */
     int there; /* the shepherd's end */
@@ -17,9 +15,6 @@ struct procs_pipe {
 struct procs_pipes {
     struct procs_pipe control; /* SOCK_SEQPACKET pair */
     struct procs_pipe exec;    /* pipe, read here without waiting */
-    uint32_t count;
-    int *err_here;  /* owned; pipes for standard error by local rank, read here without waiting */
-    int *err_there; /* owned */
 };
 
 #define PROCS_PIPES_INIT                        \
@@ -28,7 +23,7 @@ struct procs_pipes {
     }
 
 /* On failure too, procs_pipes_close() is due. */
-int procs_pipes_open(struct procs_pipes *pipes, uint32_t count, struct mu_err *err);
+int procs_pipes_open(struct procs_pipes *pipes, struct mu_err *err);
 
 /* Close what is there and has not been taken over. */
 void procs_pipes_close(struct procs_pipes *pipes);

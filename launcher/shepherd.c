@@ -65,19 +65,27 @@ static int compare_ints(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+static void keep_fd(struct shepherd *s, int fd)
+{
+    if (fd >= 0) {
+        s->keep_fds[s->keep_count++] = fd;
+    }
+}
+
 static void shepherd_init(struct shepherd *s, const struct shepherd_spec *spec)
 {
     *s = (struct shepherd){.spec = spec, .agent_pgrp = getpgrp(), .has_agent = true};
     s->pids = mu_calloc(spec->count, sizeof(*s->pids));
-    s->keep_fds = mu_calloc(spec->count + 2, sizeof(*s->keep_fds));
+    s->keep_fds = mu_calloc(2 * (size_t)spec->count + 2, sizeof(*s->keep_fds));
     /* Large enough to be mapped, never touched here: costs the agent nothing. */
     s->tree = mu_calloc(MAX_TREE, sizeof(*s->tree));
     s->groups = mu_calloc(MAX_TREE, sizeof(*s->groups));
     for (uint32_t i = 0; i < spec->count; i++) {
-        s->keep_fds[s->keep_count++] = spec->stderr_fds[i];
+        keep_fd(s, spec->stdout_fds[i]);
+        keep_fd(s, spec->stderr_fds[i]);
     }
-    s->keep_fds[s->keep_count++] = spec->control_fd;
-    s->keep_fds[s->keep_count++] = spec->exec_fd;
+    keep_fd(s, spec->control_fd);
+    keep_fd(s, spec->exec_fd);
     qsort(s->keep_fds, s->keep_count, sizeof(*s->keep_fds), compare_ints);
 }
 
@@ -142,6 +150,16 @@ static void report_started(const struct shepherd *s, uint32_t started)
     }
 }
 
+static void close_output(const struct shepherd_spec *spec, uint32_t rank)
+{
+    const int fds[] = {spec->stdout_fds[rank], spec->stderr_fds[rank]};
+    for (size_t i = 0; i < MU_COUNT(fds); i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+}
+
 static void fork_workers(struct shepherd *s)
 {
     const struct shepherd_spec *spec = s->spec;
@@ -151,6 +169,7 @@ static void fork_workers(struct shepherd *s)
         struct worker_exec_context context = {
             .parent = s->pid,
             .local_rank = i,
+            .stdout_fd = spec->stdout_fds[i],
             .stderr_fd = spec->stderr_fds[i],
             .exec_fd = spec->exec_fd,
         };
@@ -163,7 +182,7 @@ static void fork_workers(struct shepherd *s)
             break;
         }
         s->pids[i] = pid;
-        close(spec->stderr_fds[i]); /* its end is the worker's end */
+        close_output(spec, i); /* its end is the worker's end */
     }
     s->live = i;
     report_started(s, i);
@@ -171,7 +190,7 @@ static void fork_workers(struct shepherd *s)
         struct shepherd_report r = {.kind = SHEPHERD_NOT_STARTED, .rank = i, .value = failure};
         report(s, &r);
         for (; i < spec->count; i++) {
-            close(spec->stderr_fds[i]);
+            close_output(spec, i);
         }
     }
     close(spec->exec_fd);

@@ -65,7 +65,8 @@ struct shepherd_report {
 
 struct shepherd_spec {
     const struct worker_command *workers; /* borrowed during the call */
-    const int *stderr_fds;                /* one a worker; all above 2, close-on-exec */
+    const int *stdout_fds;                /* one a worker, -1: inherited; above 2, close-on-exec */
+    const int *stderr_fds;                /* likewise */
     uint32_t count;
     int control_fd; /* the shepherd's end of the socket pair, blocking */
     int exec_fd;    /* write end of the exec pipe */

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { LAST_WORDS_MS = 2000, FLUSH_MS = 2000 };
+enum { LAST_WORDS_MS = 2000 };
 
 static void carry_out(struct uv_agent *a);
 
@@ -196,7 +196,7 @@ static void finish(struct uv_agent *a, int exit_status)
     }
     uv_agent_signals_close(a);
     uv_close((uv_handle_t *)&a->timer, NULL);
-    uv_out_unref(a->err_out);
+    uv_agent_output_finish(a);
 }
 
 static void send_msg(struct uv_agent *a, const struct ctl_msg *msg)
@@ -358,8 +358,8 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
         return mu_err_set(err, MU_E_SYSTEM, -rc, "make the event loop");
     }
     rc = -1;
-    a->err_out = uv_out_new(&a->loop, STDERR_FILENO, err);
-    if (a->err_out != NULL && configure(a, err) == 0 && uv_agent_signals_watch(a, err) == 0) {
+    if (uv_agent_output_open(a, err) == 0 && configure(a, err) == 0 &&
+        uv_agent_signals_watch(a, err) == 0) {
         mu_log_set_sink(uv_out_log_sink, a->err_out);
         look_at_event_handler(a);
         open_liveness(a);
@@ -367,13 +367,13 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
         uv_run(&a->loop, UV_RUN_DEFAULT);
         *ret_exit_status = a->exit_status;
         rc = 0;
+        uv_agent_output_flush(a);
         mu_log_set_sink(NULL, NULL);
-        uv_out_flush_blocking(a->err_out, FLUSH_MS);
     } else {
         coordinator_close(a->coordinator);
         uv_agent_signals_close(a);
     }
-    uv_out_close(a->err_out);
+    uv_agent_output_close(a);
     uv_run(&a->loop, UV_RUN_DEFAULT);
     MU_REQUIRE(uv_loop_close(&a->loop) == 0);
     uv_agent_workers_free(a);

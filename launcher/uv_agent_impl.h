@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of the agent on its loop, shared by uv_agent.c (link, effects, life),
- * uv_agent_signals.c (signals), uv_agent_workers.c (the workers of a round) and uv_agent_watchdog.c
- * (file timers). Nobody else includes it.
+ * uv_agent_signals.c (signals), uv_agent_workers.c (the workers of a round), uv_agent_output.c
+ * (where they write) and uv_agent_watchdog.c (file timers). Nobody else includes it.
  */
 #pragma once
 
@@ -35,6 +35,9 @@ struct uv_agent {
     struct uv_out *err_out;          /* owned; standard error */
     struct uv_liveness *liveness;    /* owned; NULL: not asked for */
     struct terminal terminal;        /* as it was when we started */
+    struct uv_out *out;              /* owned; standard output; may be err_out; NULL: not needed */
+    uv_timer_t files_timer;
+    bool has_files_timer;
 
     struct mu_endpoint endpoint;
     char endpoint_text[MU_MAX_NAME + 16];
@@ -60,6 +63,11 @@ int64_t uv_agent_now(struct uv_agent *a);
 /* ---- uv_agent_signals.c ---- */
 int uv_agent_signals_watch(struct uv_agent *a, struct mu_err *err);
 void uv_agent_signals_close(struct uv_agent *a); /* also after a watch that failed, or twice */
+/* ---- uv_agent_output.c ---- */
+int uv_agent_output_open(struct uv_agent *a, struct mu_err *err);
+void uv_agent_output_finish(struct uv_agent *a); /* the loop may end now, and must soon */
+void uv_agent_output_flush(struct uv_agent *a);  /* blocks for a bounded time */
+void uv_agent_output_close(struct uv_agent *a);  /* fine if it was opened in part */
 
 /* ---- uv_agent_workers.c ---- */
 void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment);

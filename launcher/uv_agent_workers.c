@@ -158,6 +158,19 @@ static void say_threads(const struct uv_agent *a, unsigned threads)
     }
 }
 
+static struct uv_output *open_output(struct uv_agent *a, const struct assignment *assignment,
+                                     struct mu_err *err)
+{
+    mu_autofree char *doubt = assignment->round == 1 ? output_plan_doubt(a->opts) : NULL;
+    if (doubt != NULL) {
+        mu_log(MU_LOG_WARN, "%s", doubt);
+    }
+    struct output_plan plan;
+    output_plan_init(&plan, a->opts, assignment, a->attempt_dir);
+    struct uv_out *const consoles[OUTPUT_STREAMS] = {a->out, a->err_out};
+    return uv_output_open(&a->loop, &plan, consoles, err);
+}
+
 static int start(struct uv_agent *a, const struct assignment *assignment, struct mu_err *err)
 {
     const struct options *o = a->opts;
@@ -195,8 +208,11 @@ static int start(struct uv_agent *a, const struct assignment *assignment, struct
     for (size_t i = 0; i < count; i++) {
         commands[i] = *worker_env_command(we, i);
     }
-    struct uv_procs_spec procs = {.workers = commands, .count = count, .err_out = a->err_out};
-    a->procs = uv_procs_start(&a->loop, &procs, &procs_handlers, a, err);
+    struct uv_output *output = open_output(a, assignment, err);
+    if (output != NULL) {
+        struct uv_procs_spec procs = {.workers = commands, .count = count, .output = output};
+        a->procs = uv_procs_start(&a->loop, &procs, &procs_handlers, a, err);
+    }
     worker_env_free(we); /* the shepherd has its own copy since the fork */
     return a->procs != NULL ? 0 : -1;
 }

@@ -6,6 +6,93 @@
 
 enum { CHUNK = 64 * 1024 }; /* what a pipe holds: one read empties it */
 
+static void on_readable(uv_poll_t *poll, int status, int events);
+static void on_held(uv_timer_t *timer);
+
+static struct line_place console_place(const struct uv_capture *c)
+{
+    const struct uv_out *console = c->sinks.console;
+    return (struct line_place){.is_own = uv_out_total(console) == c->console_total,
+                               .is_fresh = !uv_out_is_mid_line(console)};
+}
+
+static void print(struct uv_capture *c, struct mu_buf *text)
+{
+    if (text->len > 0) {
+        uv_out_write(c->sinks.console, (const char *)text->data, text->len);
+        c->console_total = uv_out_total(c->sinks.console);
+    }
+    mu_buf_fini(text);
+}
+
+static void print_lines(struct uv_capture *c, const char *data, size_t len)
+{
+    struct mu_buf text = {0};
+    bool was_holding = line_stream_is_holding(&c->lines);
+    mu_buf_reserve(&text, len + len / 4);
+    line_stream_add(&c->lines, console_place(c), data, len, &text);
+    if (line_stream_is_holding(&c->lines) && (!was_holding || text.len > 0)) {
+        c->held_since_ms = uv_now(c->poll.loop);
+        if (!uv_is_active((uv_handle_t *)&c->timer)) {
+            uv_timer_start(&c->timer, on_held, UV_CAPTURE_HOLD_MS, 0);
+        }
+    }
+    print(c, &text);
+}
+
+static void print_held(struct uv_capture *c)
+{
+    if (line_stream_is_holding(&c->lines)) {
+        struct mu_buf text = {0};
+        line_stream_flush(&c->lines, console_place(c), &text);
+        print(c, &text);
+    }
+}
+
+/* The timer runs on while lines come and go; what is held now may be younger than it. */
+static void on_held(uv_timer_t *timer)
+{
+    struct uv_capture *c = timer->data;
+    if (!line_stream_is_holding(&c->lines)) {
+        return;
+    }
+    uint64_t age = uv_now(timer->loop) - c->held_since_ms;
+    if (age < UV_CAPTURE_HOLD_MS) {
+        uv_timer_start(timer, on_held, UV_CAPTURE_HOLD_MS - age, 0);
+    } else {
+        print_held(c);
+    }
+}
+
+static void write_matches(struct uv_capture *c, struct mu_buf *text)
+{
+    if (text->len > 0) {
+        uv_file_write(c->sinks.filtered, (const char *)text->data, text->len);
+    }
+    mu_buf_fini(text);
+}
+
+static void deliver(struct uv_capture *c, const char *data, size_t len)
+{
+    const struct uv_capture_sinks *s = &c->sinks;
+    if (s->keeps_tail) {
+        tail_ring_append(&c->tail, data, len);
+    }
+    if (s->file != NULL) {
+        uv_file_write(s->file, data, len);
+    }
+    if (s->console != NULL && s->prefix != NULL) {
+        print_lines(c, data, len);
+    } else if (s->console != NULL) {
+        uv_out_write(s->console, data, len);
+    }
+    if (s->filtered != NULL) {
+        struct mu_buf text = {0};
+        line_filter_add(&c->matches, s->filter, s->prefix, data, len, &text);
+        write_matches(c, &text);
+    }
+}
+
 /* One read of at most `max` bytes. Returns how many there were. */
 static size_t read_chunk(struct uv_capture *c, size_t max)
 {
@@ -17,15 +104,29 @@ static size_t read_chunk(struct uv_capture *c, size_t max)
     if (n == 0 || (n < 0 && errno != EAGAIN)) {
         c->is_over = true;
         uv_poll_stop(&c->poll);
+        print_held(c);
     }
     if (n <= 0) {
         return 0;
     }
-    tail_ring_append(&c->tail, chunk, (size_t)n);
-    if (c->out != NULL) {
-        uv_out_write(c->out, chunk, (size_t)n);
-    }
+    deliver(c, chunk, (size_t)n);
     return (size_t)n;
+}
+
+/* True if a sink is full: the waiter is called when it is not any more. */
+static bool wait_for_room(struct uv_capture *c)
+{
+    const struct uv_capture_sinks *s = &c->sinks;
+    if (s->console != NULL && uv_out_is_full(s->console)) {
+        uv_out_wait(s->console, &c->waiter);
+    } else if (s->file != NULL && uv_file_is_full(s->file)) {
+        uv_file_wait(s->file, &c->waiter);
+    } else if (s->filtered != NULL && uv_file_is_full(s->filtered)) {
+        uv_file_wait(s->filtered, &c->waiter);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -34,32 +135,36 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     (void)status; /* an error shows in the read */
     (void)events;
     read_chunk(c, CHUNK);
-    if (!c->is_over && c->out != NULL && uv_out_is_full(c->out)) {
+    if (!c->is_over && wait_for_room(c)) {
         uv_poll_stop(&c->poll);
-        uv_out_wait(c->out, &c->waiter);
     }
 }
 
 static void on_room(void *arg)
 {
     struct uv_capture *c = arg;
-    if (!c->is_over) {
+    if (!c->is_over && !wait_for_room(c)) {
         uv_poll_start(&c->poll, UV_READABLE, on_readable);
     }
 }
 
-int uv_capture_open(struct uv_capture *c, uv_loop_t *loop, int fd, struct uv_out *out,
-                    struct mu_err *err)
+int uv_capture_open(struct uv_capture *c, uv_loop_t *loop, int fd,
+                    const struct uv_capture_sinks *sinks, struct mu_err *err)
 {
     int rc = uv_poll_init(loop, &c->poll, fd);
     if (rc != 0) {
         close(fd);
-        return mu_err_set(err, MU_E_SYSTEM, -rc, "watch a worker's standard error");
+        uv_file_close(sinks->file);
+        return mu_err_set(err, MU_E_SYSTEM, -rc, "watch a worker's output");
     }
+    uv_timer_init(loop, &c->timer);
     c->fd = fd;
-    c->out = out;
+    c->sinks = *sinks;
+    c->lines.prefix = sinks->prefix;
+    c->console_total = UINT64_MAX;
     c->poll.data = c;
-    c->waiter = (struct uv_out_waiter){.fn = on_room, .arg = c};
+    c->timer.data = c;
+    c->waiter = (struct uv_waiter){.fn = on_room, .arg = c};
     c->is_open = true;
     uv_poll_start(&c->poll, UV_READABLE, on_readable);
     return 0;
@@ -78,24 +183,34 @@ void uv_capture_drain(struct uv_capture *c)
         }
         left -= (int)n;
     }
+    print_held(c);
 }
 
-bool uv_capture_close(struct uv_capture *c, void *data, uv_close_cb closed)
+unsigned uv_capture_close(struct uv_capture *c, void *data, uv_close_cb closed)
 {
     if (!c->is_open) {
-        return false;
+        return 0;
     }
     c->is_open = false;
-    if (c->out != NULL) {
-        uv_out_cancel_wait(c->out, &c->waiter);
+    print_held(c);
+    if (c->sinks.filtered != NULL) {
+        struct mu_buf text = {0};
+        line_filter_end(&c->matches, c->sinks.filter, c->sinks.prefix, &text);
+        write_matches(c, &text);
     }
+    uv_waiter_cancel(&c->waiter);
+    uv_file_close(c->sinks.file);
     c->poll.data = data;
+    c->timer.data = data;
     uv_close((uv_handle_t *)&c->poll, closed);
+    uv_close((uv_handle_t *)&c->timer, closed);
     close(c->fd);
-    return true;
+    return 2;
 }
 
 void uv_capture_fini(struct uv_capture *c)
 {
     tail_ring_fini(&c->tail);
+    line_stream_fini(&c->lines);
+    line_filter_stream_fini(&c->matches);
 }

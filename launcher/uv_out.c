@@ -14,9 +14,10 @@
 #include <sys/stat.h>
 
 enum {
-    QUEUE_HIGH = 256 * 1024,     /* readers pause */
-    QUEUE_LOW = 64 * 1024,       /* and go on */
-    QUEUE_MAX = 4 * 1024 * 1024, /* the rest is dropped */
+    QUEUE_HIGH = 256 * 1024, /* readers pause */
+    QUEUE_LOW = 64 * 1024,   /* and go on */
+    /* The rest is dropped. What 1024 workers leave in their pipes when they end must fit. */
+    QUEUE_MAX = 192 * 1024 * 1024,
 };
 
 struct uv_out {
@@ -33,7 +34,10 @@ struct uv_out {
     int error;
     uint64_t lost;
     uint64_t lost_told;
-    struct uv_out_waiter *waiters;
+    uint64_t total;
+    uv_out_failed_fn failed; /* NULL: nobody is told */
+    void *failed_arg;        /* borrowed */
+    struct uv_waiter_list waiters;
 };
 
 static size_t queued(const struct uv_out *out)
@@ -47,6 +51,9 @@ static void fail(struct uv_out *out, int error)
     out->lost += queued(out);
     mu_buf_fini(&out->queue);
     out->queue_start = 0;
+    if (out->failed != NULL) {
+        out->failed(out->failed_arg, error);
+    }
 }
 
 /* One write that does not wait: bytes written, 0 if it would have to wait, -1 if fd is no more. */
@@ -95,10 +102,7 @@ static void write_queue(struct uv_out *out)
 
 static void call_waiters(struct uv_out *out)
 {
-    while (out->waiters != NULL && !uv_out_is_full(out)) {
-        struct uv_out_waiter *w = out->waiters;
-        uv_out_cancel_wait(out, w);
-        w->fn(w->arg);
+    while (!uv_out_is_full(out) && uv_waiter_call_first(&out->waiters)) {
     }
 }
 
@@ -146,6 +150,7 @@ void uv_out_write(struct uv_out *out, const char *data, size_t len)
         return;
     }
     out->is_mid_line = data[len - 1] != '\n';
+    out->total += len;
     while (queued(out) == 0 && len > 0 && out->error == 0) {
         ssize_t n = write_some(out, data, len);
         if (n <= 0) {
@@ -178,24 +183,25 @@ bool uv_out_is_full(const struct uv_out *out)
     return queued(out) > QUEUE_HIGH;
 }
 
-void uv_out_wait(struct uv_out *out, struct uv_out_waiter *w)
+void uv_out_wait(struct uv_out *out, struct uv_waiter *w)
 {
-    if (!w->is_waiting) {
-        w->is_waiting = true;
-        w->next = out->waiters;
-        out->waiters = w;
-    }
+    uv_waiter_add(&out->waiters, w);
 }
 
-void uv_out_cancel_wait(struct uv_out *out, struct uv_out_waiter *w)
+void uv_out_on_failed(struct uv_out *out, uv_out_failed_fn fn, void *arg)
 {
-    for (struct uv_out_waiter **i = &out->waiters; *i != NULL; i = &(*i)->next) {
-        if (*i == w) {
-            *i = w->next;
-            break;
-        }
-    }
-    w->is_waiting = false;
+    out->failed = fn;
+    out->failed_arg = arg;
+}
+
+bool uv_out_is_mid_line(const struct uv_out *out)
+{
+    return out->is_mid_line;
+}
+
+uint64_t uv_out_total(const struct uv_out *out)
+{
+    return out->total;
 }
 
 void uv_out_unref(struct uv_out *out)
@@ -205,20 +211,29 @@ void uv_out_unref(struct uv_out *out)
     }
 }
 
-bool uv_out_flush_blocking(struct uv_out *out, int64_t timeout_ms)
+bool uv_out_flush_blocking(struct uv_out *out, int64_t patience_ms, int64_t limit_ms)
 {
-    uint64_t until = uv_hrtime() + (uint64_t)timeout_ms * 1000000;
+    uint64_t now = uv_hrtime() / 1000000;
+    uint64_t limit = now + (uint64_t)limit_ms;
+    uint64_t until = now + (uint64_t)patience_ms;
     write_queue(out);
     while (queued(out) > 0) {
-        uint64_t now = uv_hrtime();
+        until = until < limit ? until : limit;
         struct pollfd p = {.fd = out->fd, .events = POLLOUT};
-        if (now >= until ||
-            (poll(&p, 1, (int)((until - now) / 1000000) + 1) < 0 && errno != EINTR)) {
+        if (now >= until || (poll(&p, 1, (int)(until - now)) < 0 && errno != EINTR)) {
             break;
         }
+        size_t before = queued(out);
         write_queue(out);
+        now = uv_hrtime() / 1000000;
+        until = queued(out) < before ? now + (uint64_t)patience_ms : until;
     }
     return queued(out) == 0 && out->error == 0;
+}
+
+size_t uv_out_queued(const struct uv_out *out)
+{
+    return queued(out);
 }
 
 uint64_t uv_out_lost(const struct uv_out *out)
@@ -296,7 +311,7 @@ void uv_out_close(struct uv_out *out)
     if (out == NULL) {
         return;
     }
-    MU_REQUIRE(out->waiters == NULL);
+    MU_REQUIRE(out->waiters.first == NULL);
     if (out->epoll_fd >= 0) {
         uv_close((uv_handle_t *)&out->poll, on_closed);
     } else {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A writer to an inherited descriptor (standard error) that never blocks the loop.
+ * A writer to an inherited descriptor (standard output, standard error) that never blocks the loop.
  *
  * The descriptor's file description is shared with the shell, the terminal and the workers, so it
  * is never made non-blocking. A pipe or a terminal is opened once more for a description of our
@@ -18,6 +18,7 @@
  */
 #pragma once
 
+#include "launcher/uv_waiter.h"
 #include "muster/err.h"
 
 #include <stdbool.h>
@@ -27,16 +28,8 @@
 
 struct uv_out;
 
-/* Called once, from the loop, when the queue is short again. */
-typedef void (*uv_out_room_fn)(void *arg);
-
-/* A reader that has paused; embedded in its owner, zero-initialised. */
-struct uv_out_waiter {
-    uv_out_room_fn fn;
-    void *arg;                  /* borrowed */
-    struct uv_out_waiter *next; /* private */
-    bool is_waiting;            /* private */
-};
+/* Once: the errno that ended writing. Called inside the write that failed. */
+typedef void (*uv_out_failed_fn)(void *arg, int error);
 
 /* `fd` is borrowed and stays open. NULL on failure. Owned by the caller until uv_out_close(). */
 struct uv_out *uv_out_new(uv_loop_t *loop, int fd, struct mu_err *err);
@@ -49,19 +42,33 @@ void uv_out_log_sink(void *arg, const char *line, size_t len);
 
 bool uv_out_is_full(const struct uv_out *out);
 
-/* Have w->fn called when there is room; w must outlive that, or be taken back. */
-void uv_out_wait(struct uv_out *out, struct uv_out_waiter *w);
-void uv_out_cancel_wait(struct uv_out *out, struct uv_out_waiter *w);
+/* Have w->fn called when the queue is short again; w must outlive that, or be taken back. */
+void uv_out_wait(struct uv_out *out, struct uv_waiter *w);
+
+/* Have `fn` called if writing fails. */
+void uv_out_on_failed(struct uv_out *out, uv_out_failed_fn fn, void *arg);
+
+/* Whether the last byte given to it was no newline. */
+bool uv_out_is_mid_line(const struct uv_out *out);
+
+/* Bytes given to it so far, dropped ones included: whoever remembers it knows who wrote last. */
+uint64_t uv_out_total(const struct uv_out *out);
 
 /* From now on the loop ends although something is queued: the end of the process is near. */
 void uv_out_unref(struct uv_out *out);
 
-/* Write the queue out, for `timeout_ms` at most; the loop need not run. True if all was written. */
-bool uv_out_flush_blocking(struct uv_out *out, int64_t timeout_ms);
+/*
+ * Write the queue out; the loop need not run. Gives up when nothing could be written for
+ * `patience_ms`, or after `limit_ms` in all. True if all was written.
+ */
+bool uv_out_flush_blocking(struct uv_out *out, int64_t patience_ms, int64_t limit_ms);
 
 /* Bytes that were dropped, and the errno that ended writing (0: none). */
 uint64_t uv_out_lost(const struct uv_out *out);
 int uv_out_error(const struct uv_out *out);
+
+/* Bytes that wait to be written. */
+size_t uv_out_queued(const struct uv_out *out);
 
 /* Drops what is queued; frees itself after its last close callback. NULL-safe. No waiter is left.
  */

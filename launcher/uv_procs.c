@@ -4,7 +4,6 @@
 #include "launcher/procs_pipes.h"
 #include "launcher/reaper.h"
 #include "launcher/shepherd.h"
-#include "launcher/uv_capture.h"
 #include "launcher/worker_exec.h"
 #include "muster/limits.h"
 #include "muster/mem.h"
@@ -24,13 +23,13 @@ struct proc {
     bool is_ended;          /* `exited` was called */
     bool is_reaped;         /* by this process, with `outcome`: its shepherd was lost */
     struct outcome outcome; /* EXEC_FAILED as soon as that is known */
-    struct uv_capture capture;
 };
 
 struct uv_procs {
     const struct uv_procs_handlers *handlers; /* borrowed */
     void *arg;                                /* borrowed */
     struct proc *procs;                       /* owned */
+    struct uv_output *output;                 /* owned */
     uint32_t count;
     uint32_t accounted;            /* workers that were started, or could not be */
     uint32_t unbound;              /* workers that run, but not bound to their CPUs */
@@ -77,7 +76,7 @@ static void end_worker(struct uv_procs *p, uint32_t rank, struct outcome o)
     if (w->is_ended || p->is_closing) {
         return;
     }
-    uv_capture_drain(&w->capture);
+    uv_output_drain(p->output, rank);
     w->is_ended = true;
     w->outcome = w->outcome.kind == OUTCOME_EXEC_FAILED ? w->outcome : o;
     p->handlers->exited(p->arg, rank, w->outcome);
@@ -100,7 +99,7 @@ static void finish(struct uv_procs *p)
     }
     p->is_finished = true;
     for (uint32_t i = 0; i < p->count; i++) {
-        uv_capture_drain(&p->procs[i].capture);
+        uv_output_drain(p->output, i);
     }
     uv_signal_stop(&p->sigchld);
     uv_timer_stop(&p->lost_timer);
@@ -362,9 +361,6 @@ static void on_closed(uv_handle_t *handle)
     if (--p->open_handles > 0) {
         return;
     }
-    for (uint32_t i = 0; i < p->count; i++) {
-        uv_capture_fini(&p->procs[i].capture);
-    }
     free(p->procs);
     free(p);
 }
@@ -397,9 +393,8 @@ void uv_procs_close(struct uv_procs *p)
         close_handle(p, (uv_handle_t *)&p->exec_poll);
         close(p->exec_fd);
     }
-    for (uint32_t i = 0; i < p->count; i++) {
-        p->open_handles += uv_capture_close(&p->procs[i].capture, p, on_closed) ? 1 : 0;
-    }
+    uv_output_close(p->output);
+    p->output = NULL;
 }
 
 /* Take over one end of a pipe or socket that the loop is to watch. */
@@ -417,21 +412,13 @@ static int watch(struct uv_procs *p, uv_poll_t *poll, int *fd_of_pipes, int *ret
     return 0;
 }
 
-static int watch_pipes(struct uv_procs *p, struct procs_pipes *pipes, struct uv_out *out,
-                       struct mu_err *err)
+static int watch_pipes(struct uv_procs *p, struct procs_pipes *pipes, struct mu_err *err)
 {
     if (watch(p, &p->control_poll, &pipes->control.here, &p->control_fd, on_control, err) != 0 ||
         watch(p, &p->exec_poll, &pipes->exec.here, &p->exec_fd, on_exec, err) != 0) {
         return -1;
     }
-    for (uint32_t i = 0; i < p->count; i++) {
-        int fd = pipes->err_here[i];
-        pipes->err_here[i] = -1;
-        if (uv_capture_open(&p->procs[i].capture, p->sigchld.loop, fd, out, err) != 0) {
-            return -1;
-        }
-    }
-    return 0;
+    return uv_output_begin(p->output, err);
 }
 
 static int start(struct uv_procs *p, const struct uv_procs_spec *spec, struct procs_pipes *pipes,
@@ -442,12 +429,13 @@ static int start(struct uv_procs *p, const struct uv_procs_spec *spec, struct pr
     if (rc != 0) {
         return mu_err_set(err, MU_E_SYSTEM, -rc, "watch for SIGCHLD");
     }
-    if (procs_pipes_open(pipes, p->count, err) != 0) {
+    if (procs_pipes_open(pipes, err) != 0) {
         return -1;
     }
     struct shepherd_spec shepherd = {
         .workers = spec->workers,
-        .stderr_fds = pipes->err_there,
+        .stdout_fds = uv_output_worker_fds(p->output, 0),
+        .stderr_fds = uv_output_worker_fds(p->output, 1),
         .count = p->count,
         .control_fd = pipes->control.there,
         .exec_fd = pipes->exec.there,
@@ -460,7 +448,7 @@ static int start(struct uv_procs *p, const struct uv_procs_spec *spec, struct pr
     p->children = (struct reaper_client){.shepherd = pid, .fn = on_reaped, .arg = p};
     reaper_add(&p->children);
     /* While the workers start. Should it fail, the shepherd sees its socket close and clears up. */
-    return watch_pipes(p, pipes, spec->err_out, err);
+    return watch_pipes(p, pipes, err);
 }
 
 struct uv_procs *uv_procs_start(uv_loop_t *loop, const struct uv_procs_spec *spec,
@@ -470,12 +458,14 @@ struct uv_procs *uv_procs_start(uv_loop_t *loop, const struct uv_procs_spec *spe
     if (spec->count < 1 || spec->count > MU_MAX_LOCAL_WORLD) {
         mu_err_set(err, MU_E_LIMIT, 0, "%zu workers on one node: 1 to %d can be started",
                    spec->count, MU_MAX_LOCAL_WORLD);
+        uv_output_close(spec->output);
         return NULL;
     }
     struct uv_procs *p = mu_alloc(sizeof(*p));
     int rc = uv_signal_init(loop, &p->sigchld);
     if (rc != 0) {
         mu_err_set(err, MU_E_SYSTEM, -rc, "watch for SIGCHLD");
+        uv_output_close(spec->output);
         free(p);
         return NULL;
     }
@@ -487,6 +477,7 @@ struct uv_procs *uv_procs_start(uv_loop_t *loop, const struct uv_procs_spec *spe
     p->control_fd = -1;
     p->exec_fd = -1;
     p->count = (uint32_t)spec->count;
+    p->output = spec->output;
     p->procs = mu_calloc(p->count, sizeof(*p->procs));
     struct procs_pipes pipes = PROCS_PIPES_INIT;
     rc = start(p, spec, &pipes, err);
@@ -553,5 +544,5 @@ uint32_t uv_procs_unbound(const struct uv_procs *p, int *ret_code)
 size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char *buf, size_t size)
 {
     MU_REQUIRE(local_rank < p->count);
-    return tail_ring_copy(&p->procs[local_rank].capture.tail, buf, size);
+    return uv_output_stderr_tail(p->output, local_rank, buf, size);
 }

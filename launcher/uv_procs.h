@@ -17,7 +17,7 @@
  */
 #pragma once
 
-#include "launcher/uv_out.h"
+#include "launcher/uv_output.h"
 #include "launcher/worker_command.h"
 #include "muster/err.h"
 #include "muster/outcome.h"
@@ -33,8 +33,7 @@ struct uv_procs;
 struct uv_procs_spec {
     const struct worker_command *workers; /* borrowed during uv_procs_start() */
     size_t count;                         /* 1 .. MU_MAX_LOCAL_WORLD */
-    struct uv_out *err_out;               /* borrowed until uv_procs_close(): where the workers'
-                                             standard error goes; NULL: only the tails are kept */
+    struct uv_output *output;             /* takes, on failure too: of as many workers */
 };
 
 /* Processes that outlive the workers or a kill. */
@@ -51,7 +50,7 @@ struct uv_procs_handlers {
     void (*started)(void *arg, uint32_t local_rank, pid_t pid);
     /* Every exec has been done or has failed. */
     void (*running)(void *arg);
-    /* The worker's own process is gone; what it wrote to its standard error has been read. */
+    /* The worker's own process is gone; what it wrote into pipes has been read. */
     void (*exited)(void *arg, uint32_t local_rank, struct outcome o);
     /*
      * All workers have ended and these descendants have not: once. And while a kill does not get
@@ -62,10 +61,10 @@ struct uv_procs_handlers {
 };
 
 /*
- * Start the round. Standard input and output of the workers are those of this process. Returns
- * NULL if there is no shepherd to be had (MU_E_SYSTEM, MU_E_LIMIT); what goes wrong with a single
- * worker comes as its outcome. `handlers` is borrowed until uv_procs_close(). Owned by the caller
- * until uv_procs_close().
+ * Start the round. Standard input of the workers is that of this process, their output goes
+ * where `output` says. Returns NULL if there is no shepherd to be had (MU_E_SYSTEM, MU_E_LIMIT);
+ * what goes wrong with a single worker comes as its outcome. `handlers` is borrowed until
+ * uv_procs_close(). Owned by the caller until uv_procs_close().
  */
 struct uv_procs *uv_procs_start(uv_loop_t *loop, const struct uv_procs_spec *spec,
                                 const struct uv_procs_handlers *handlers, void *arg,

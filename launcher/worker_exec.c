@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -28,6 +29,11 @@ static void fail(const struct worker_exec_context *context, enum outcome_stage s
 {
     tell(context, stage, code);
     _exit(EXIT_NOT_EXECUTED);
+}
+
+static bool take_output(int from, int to)
+{
+    return from < 0 || dup2(from, to) >= 0;
 }
 
 /* Only an open tells whether the interpreter will be able to open it. */
@@ -76,7 +82,8 @@ void worker_exec(const struct worker_exec_context *context, const struct worker_
     if (getppid() != context->parent) {
         _exit(EXIT_NOT_EXECUTED); /* the parent died before the line above could count */
     }
-    if (setsid() < 0 || dup2(context->stderr_fd, STDERR_FILENO) < 0) {
+    if (setsid() < 0 || !take_output(context->stdout_fd, STDOUT_FILENO) ||
+        !take_output(context->stderr_fd, STDERR_FILENO)) {
         fail(context, OUTCOME_STAGE_SETUP, errno);
     }
     if (command->script != NULL) {

@@ -23,15 +23,16 @@ enum { WORKER_EXEC_UNBOUND = OUTCOME_STAGE_LAST + 1 };
 struct worker_exec_context {
     pid_t parent; /* the process that forked: whose death kills this one */
     uint32_t local_rank;
-    int stderr_fd; /* becomes descriptor 2 */
+    int stdout_fd; /* becomes descriptor 1; -1: the parent's stays */
+    int stderr_fd; /* becomes descriptor 2; likewise */
     int exec_fd;   /* write end of the exec pipe, close-on-exec */
 };
 
 /*
- * Make this process the worker: a session of its own, tied to its parent's life, standard error to
- * stderr_fd, no signal blocked, the limit on descriptors as muster found it, bound to the command's
- * CPUs; then execute the command. All other descriptors above 2 must be close-on-exec and all
- * dispositions default already. What fails is written to exec_fd.
+ * Make this process the worker: a session of its own, tied to its parent's life, its output to
+ * stdout_fd and stderr_fd, no signal blocked, the limit on descriptors as muster found it, bound to
+ * the command's CPUs; then execute the command. All other descriptors above 2 must be close-on-exec
+ * and all dispositions default already. What fails is written to exec_fd.
  */
 void worker_exec(const struct worker_exec_context *context, const struct worker_command *command)
     __attribute__((noreturn));

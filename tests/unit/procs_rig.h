@@ -137,9 +137,34 @@ static inline void rig_add(struct rig *r, const char *program, const char *arg1,
         (struct worker_command){.program = r->programs[i], .argv = r->argvs[i], .envp = environ};
 }
 
+/* As without any option: standard output inherited, standard error captured. */
+static inline struct uv_output *rig_open_output(uv_loop_t *loop, size_t count, struct uv_out *out,
+                                                struct mu_err *err)
+{
+    struct output_plan plan = {.count = count};
+    plan.workers = mu_calloc(count, sizeof(*plan.workers));
+    for (size_t i = 0; i < count; i++) {
+        plan.workers[i].streams[1] =
+            (struct output_stream){.route = OUTPUT_CAPTURE, .is_on_console = out != NULL};
+    }
+    struct uv_out *const consoles[OUTPUT_STREAMS] = {NULL, out};
+    return uv_output_open(loop, &plan, consoles, err);
+}
+
+static inline struct uv_output *rig_output(struct rig *r)
+{
+    struct mu_err err = MU_ERR_INIT;
+    struct uv_output *output = rig_open_output(r->loop, r->count, r->out, &err);
+    if (output == NULL) {
+        fail_msg("%s", err.text);
+    }
+    return output;
+}
+
 static inline void rig_start(struct rig *r)
 {
-    struct uv_procs_spec spec = {.workers = r->commands, .count = r->count, .err_out = r->out};
+    struct uv_procs_spec spec = {
+        .workers = r->commands, .count = r->count, .output = rig_output(r)};
     struct mu_err err = MU_ERR_INIT;
     r->procs = uv_procs_start(r->loop, &spec, &rig_handlers, r, &err);
     if (r->procs == NULL) {

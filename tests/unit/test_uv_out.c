@@ -54,8 +54,8 @@ static void queues_and_resumes(int read_fd, int write_fd)
     struct uv_out *out = out_new(write_fd);
     int flags = fcntl(write_fd, F_GETFL);
     int rooms = 0;
-    struct uv_out_waiter w = {.fn = on_room, .arg = &rooms};
-    struct uv_out_waiter canceled = {.fn = on_room, .arg = &rooms};
+    struct uv_waiter w = {.fn = on_room, .arg = &rooms};
+    struct uv_waiter canceled = {.fn = on_room, .arg = &rooms};
     char line[101];
     unsigned lines = 0;
     while (!uv_out_is_full(out)) {
@@ -65,8 +65,8 @@ static void queues_and_resumes(int read_fd, int write_fd)
     uv_out_wait(out, &w);
     uv_out_wait(out, &w);
     uv_out_wait(out, &canceled);
-    uv_out_cancel_wait(out, &canceled);
-    assert_false(uv_out_flush_blocking(out, 1));
+    uv_waiter_cancel(&canceled);
+    assert_false(uv_out_flush_blocking(out, 1, 1));
     uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(rooms, 0);
 
@@ -85,7 +85,7 @@ static void queues_and_resumes(int read_fd, int write_fd)
     free(got);
     assert_int_equal(rooms, 1);
     assert_false(uv_out_is_full(out));
-    assert_true(uv_out_flush_blocking(out, 0));
+    assert_true(uv_out_flush_blocking(out, 0, 0));
     assert_int_equal(uv_out_lost(out), 0);
     assert_int_equal(fcntl(write_fd, F_GETFL), flags);
     assert_int_equal(flags & O_NONBLOCK, 0);
@@ -126,7 +126,7 @@ static void terminal_queues_and_resumes(void **state)
         uv_out_write(out, "0123456789\n", 11); /* must not block, whatever the terminal holds */
     }
     char data[4096];
-    while (!uv_out_flush_blocking(out, 0)) {
+    while (!uv_out_flush_blocking(out, 0, 0)) {
         read_all(master, data, sizeof(data));
     }
     assert_int_equal(fcntl(slave, F_GETFL) & O_NONBLOCK, 0);
@@ -167,7 +167,7 @@ static void failures_are_counted(void **state)
     uv_out_write(out, "678", 3);
     assert_int_equal(uv_out_lost(out), 8);
     assert_int_equal(uv_out_error(out), EPIPE);
-    assert_false(uv_out_flush_blocking(out, 10));
+    assert_false(uv_out_flush_blocking(out, 10, 10));
     out_close(out);
     close(fds[1]);
 
@@ -191,7 +191,7 @@ static void queue_dies_with_reader(void **state)
     (void)state;
     int fds[2];
     int rooms = 0;
-    struct uv_out_waiter w = {.fn = on_room, .arg = &rooms};
+    struct uv_waiter w = {.fn = on_room, .arg = &rooms};
     assert_int_equal(pipe(fds), 0);
     struct uv_out *out = out_new(fds[1]);
     while (!uv_out_is_full(out)) {
@@ -208,6 +208,20 @@ static void queue_dies_with_reader(void **state)
     close(fds[1]);
 }
 
+/* Read what has come and forget it, but for the end. */
+static void keep_end(int fd, char *end, size_t size, size_t *len)
+{
+    static char block[65536];
+    size_t n;
+    while ((n = read_all(fd, block, sizeof(block))) > 0) {
+        size_t part = n < size ? n : size;
+        size_t kept = *len < size - part ? *len : size - part;
+        memmove(end, end + *len - kept, kept);
+        memcpy(end + kept, block + n - part, part);
+        *len = kept + part;
+    }
+}
+
 static void endless_queue_is_cut(void **state)
 {
     (void)state;
@@ -216,21 +230,21 @@ static void endless_queue_is_cut(void **state)
     struct uv_out *out = out_new(fds[1]);
     static char block[65536];
     memset(block, 'x', sizeof(block));
-    for (int i = 0; i < 200; i++) {
+    uint64_t written = 0;
+    while (uv_out_lost(out) == 0) {
         uv_out_write(out, block, sizeof(block));
+        written += sizeof(block);
+        assert_true(written < UINT64_C(1) << 30);
     }
-    uint64_t lost = uv_out_lost(out);
-    assert_true(lost > 0 && lost < sizeof(block) * 200);
+    assert_int_equal(uv_out_total(out), written);
     char expected[64];
-    snprintf(expected, sizeof(expected), "muster: warn: %llu bytes", (unsigned long long)lost);
-    const size_t room = sizeof(block) * 200;
-    char *got = mu_alloc(room + 1);
+    snprintf(expected, sizeof(expected), "muster: warn: %zu bytes", sizeof(block));
+    char end[256];
     size_t len = 0;
-    while (memmem(got, len, expected, strlen(expected)) == NULL) {
-        len += read_all(fds[0], got + len, room - len);
+    while (memmem(end, len, expected, strlen(expected)) == NULL) {
+        keep_end(fds[0], end, sizeof(end), &len);
         uv_run(&loop, UV_RUN_NOWAIT);
     }
-    free(got);
     assert_int_equal(uv_out_error(out), 0);
     out_close(out);
     close(fds[0]);
