@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <sys/ioctl.h>
 
-enum { CHUNK = 64 * 1024 }; /* what a pipe holds: one read empties it */
+enum {
+    CHUNK = 64 * 1024, /* what a pipe holds: one read empties it */
+    /* A pipe that was half full or more has a writer in the middle of something. */
+    HOLD_FLOODED_MS = 1000,
+};
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 static void on_held(uv_timer_t *timer);
@@ -49,6 +53,13 @@ static void print_held(struct uv_capture *c)
     }
 }
 
+/* It will be read when there is room; the rest of the line is most likely in it. */
+static bool has_unread(const struct uv_capture *c)
+{
+    int left = 0;
+    return !c->is_over && ioctl(c->fd, FIONREAD, &left) == 0 && left > 0;
+}
+
 /* The timer runs on while lines come and go; what is held now may be younger than it. */
 static void on_held(uv_timer_t *timer)
 {
@@ -57,8 +68,11 @@ static void on_held(uv_timer_t *timer)
         return;
     }
     uint64_t age = uv_now(timer->loop) - c->held_since_ms;
-    if (age < UV_CAPTURE_HOLD_MS) {
-        uv_timer_start(timer, on_held, UV_CAPTURE_HOLD_MS - age, 0);
+    uint64_t limit = c->is_flooding ? HOLD_FLOODED_MS : UV_CAPTURE_HOLD_MS;
+    if (age < limit) {
+        uv_timer_start(timer, on_held, limit - age, 0);
+    } else if (has_unread(c)) {
+        uv_timer_start(timer, on_held, UV_CAPTURE_HOLD_MS, 0);
     } else {
         print_held(c);
     }
@@ -109,6 +123,7 @@ static size_t read_chunk(struct uv_capture *c, size_t max)
     if (n <= 0) {
         return 0;
     }
+    c->is_flooding = n >= CHUNK / 2;
     deliver(c, chunk, (size_t)n);
     return (size_t)n;
 }

@@ -45,8 +45,9 @@ struct uv_capture {
     struct line_filter_stream matches;
     uint64_t console_total; /* uv_out_total() after its last write there */
     uint64_t held_since_ms;
-    bool is_open; /* poll and timer must be closed */
-    bool is_over; /* the last writer is gone */
+    bool is_flooding; /* the last read found so much that a writer most likely waits */
+    bool is_open;     /* poll and timer must be closed */
+    bool is_over;     /* the last writer is gone */
 };
 
 /*

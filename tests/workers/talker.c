@@ -55,8 +55,8 @@ int main(int argc, char **argv)
         held += line;
         left -= left < line ? left : line;
         size_t want = seed == 0 ? BLOCK : 1 + (size_t)rand_r(&seed) % BLOCK;
-        if (held >= want || left == 0) {
-            size_t now = left == 0 ? held : want;
+        while (held >= want || (left == 0 && held > 0)) {
+            size_t now = held < want ? held : want;
             put(fd, block, now);
             memmove(block, block + now, held - now);
             held -= now;
