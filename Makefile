@@ -153,7 +153,7 @@ $(B)/bench/%: $(B)/bench/%.o $(CORE)
 	$(call link,$(LIBS))
 
 # ---- tests: each suite ends with "N passed, N failed, N skipped" ----
-.PHONY: test unit sim replay soak fuzz-soak e2e check-asan check-tsan bench bench-store
+.PHONY: test unit sim replay soak fuzz-soak e2e check-asan check-tsan bench bench-output bench-store
 test: unit sim replay e2e ## all four suites
 
 unit: $(UNIT) ## unit tests
@@ -189,9 +189,13 @@ fuzz-soak: ## SOAK_CODEC and SOAK_STORE inputs of SOAK_SEED under the sanitizers
 	build/asan/tests/soak_c10d_wire -o build -s $(SOAK_SEED) -n $(SOAK_CODEC)
 	build/asan/tests/soak_store -o build -s $(SOAK_SEED) -n $(SOAK_STORE)
 
-bench: all $(BENCH) $(WORKERS) ## benchmarks, the store's in short: about 11 minutes
+bench: all $(BENCH) $(WORKERS) ## benchmarks, the store's and the output's in short: about 12 minutes
 	@MUSTER_BUILD=$(B) bench/run.sh
+	@MUSTER_BUILD=$(B) bench/output.sh --quick
 	@MUSTER_BUILD=$(B) bench/store.sh --quick
+
+bench-output: all $(BENCH) ## what workers write, beside torchrun --tee and cat: about 3 minutes
+	@MUSTER_BUILD=$(B) bench/output.sh $(OUTPUT)
 
 bench-store: all $(BENCH) ## the store's benchmark in full: about 15 minutes
 	@MUSTER_BUILD=$(B) bench/store.sh $(STORE)
