@@ -56,6 +56,8 @@ static const struct doc docs[] = {
                  "The GPUs that count, as CUDA reads it; for AMD ROCR_VISIBLE_DEVICES and "
                  "HIP_VISIBLE_DEVICES too, for Intel ZE_AFFINITY_MASK. Without these, Slurm's "
                  "SLURM_STEP_GPUS, SLURM_GPUS_ON_NODE or SLURM_JOB_GPUS says how many."},
+                {"TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE",
+                 "--line-prefix, unless that is given; empty is unset."},
                 {"TMPDIR", "Where the run's directory is made, unless --log-dir is given. "
                            "Default: /tmp."},
                 {"TORCHELASTIC_ENABLE_FILE_TIMER",

@@ -165,6 +165,10 @@ static struct uv_output *open_output(struct uv_agent *a, const struct assignment
     if (doubt != NULL) {
         mu_log(MU_LOG_WARN, "%s", doubt);
     }
+    bool has_files = strcmp(a->opts->redirects, "0") != 0 || strcmp(a->opts->tee, "0") != 0;
+    if (has_files && a->attempt_dir != NULL) {
+        mu_log(MU_LOG_INFO, "log files of the workers: %s", a->attempt_dir);
+    }
     struct output_plan plan;
     output_plan_init(&plan, a->opts, assignment, a->attempt_dir);
     struct uv_out *const consoles[OUTPUT_STREAMS] = {a->out, a->err_out};

@@ -146,6 +146,46 @@ static void a_limit_on_file_size_is_survived(void **state)
     unlink(path);
 }
 
+static void on_timer(uv_timer_t *timer)
+{
+    uv_stop(timer->loop);
+}
+
+/* A FIFO that nobody reads stands in for a file system that hangs: only its writer waits. */
+static void a_write_that_hangs_holds_nobody(void **state)
+{
+    (void)state;
+    enum { BLOCK = 200 * 1024 };
+    char path[64];
+    temporary(path);
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct failures failures = {0};
+    struct uv_file *f = open_file(path, 1000000, &failures);
+    char *block = mu_calloc(BLOCK, 1);
+    uv_file_write(f, block, BLOCK);
+    uv_timer_t timer;
+    uv_timer_init(&loop, &timer);
+    uv_timer_start(&timer, on_timer, 20, 0);
+    uv_run(&loop, UV_RUN_DEFAULT); /* comes back: the loop did not wait for the write */
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_file_close(f);
+    size_t total = 0;
+    while (total < BLOCK) {
+        ssize_t n = read(reader, block, BLOCK);
+        total += n > 0 ? (size_t)n : 0;
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    alarm(0);
+    assert_int_equal(total, BLOCK);
+    assert_int_equal(failures.count, 0);
+    free(block);
+    close(reader);
+    unlink(path);
+}
+
 static void no_file_is_an_error(void **state)
 {
     (void)state;
@@ -175,6 +215,7 @@ int main(void)
         cmocka_unit_test(everything_is_written_in_order),
         cmocka_unit_test(a_full_disk_is_told_once),
         cmocka_unit_test(a_limit_on_file_size_is_survived),
+        cmocka_unit_test(a_write_that_hangs_holds_nobody),
         cmocka_unit_test(no_file_is_an_error),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
