@@ -35,21 +35,11 @@ static int check_executable(const char *path)
     return is_executable ? 0 : EACCES;
 }
 
-/* `path` as seen from the current directory; owned by the caller. */
-static char *absolute_path(const char *path)
-{
-    if (path[0] == '/') {
-        return mu_strdup(path);
-    }
-    mu_autofree char *cwd = getcwd(NULL, 0);
-    return cwd != NULL ? mu_asprintf("%s/%s", cwd, path) : mu_strdup(path);
-}
-
 static char *find_given(const char *path, struct mu_err *err)
 {
     switch (check_executable(path)) {
     case 0:
-        return absolute_path(path);
+        return mu_strdup(path);
     case ENOENT:
         mu_err_set(err, MU_E_USAGE, 0, "program '%s' does not exist", path);
         return fail(err, ENOENT);
@@ -74,7 +64,7 @@ char *find_program(const char *name, char *const *envp, struct mu_err *err)
         mu_autofree char *candidate = mu_asprintf("%s/%s", dir, name);
         int rc = check_executable(candidate);
         if (rc == 0) {
-            return absolute_path(candidate);
+            return mu_strdup(candidate);
         }
         if (rc == EACCES && refused == NULL && access(candidate, F_OK) == 0) {
             refused = mu_strdup(candidate);
@@ -93,6 +83,17 @@ char *find_program(const char *name, char *const *envp, struct mu_err *err)
     return fail(err, ENOENT);
 }
 
+/* `path`, which is released, as seen from the current directory; owned by the caller. */
+static char *make_absolute(char *path)
+{
+    if (path == NULL || path[0] == '/') {
+        return path;
+    }
+    mu_autofree char *relative = path;
+    mu_autofree char *cwd = getcwd(NULL, 0);
+    return cwd != NULL ? mu_asprintf("%s/%s", cwd, relative) : mu_strdup(relative);
+}
+
 char *find_interpreter(const char *wanted, char *const *envp, struct mu_err *err)
 {
     if (wanted == NULL) {
@@ -103,7 +104,7 @@ char *find_interpreter(const char *wanted, char *const *envp, struct mu_err *err
         if (found == NULL) {
             mu_err_wrap(err, "Python interpreter");
         }
-        return found;
+        return make_absolute(found);
     }
     struct mu_err first = MU_ERR_INIT;
     char *found = find_program("python3", envp, &first);
@@ -114,5 +115,5 @@ char *find_interpreter(const char *wanted, char *const *envp, struct mu_err *err
         mu_err_set(err, first.code, 0, "Python interpreter: %s", first.text);
         return fail(err, first.sys);
     }
-    return found;
+    return make_absolute(found);
 }

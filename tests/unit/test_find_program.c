@@ -83,17 +83,22 @@ static char *look(const char *name, const char *path, struct mu_err *err)
     return find_program(name, envp, err);
 }
 
-static void assert_found(const char *name, const char *path, const char *where)
+static void assert_found_as(const char *name, const char *path, const char *expected)
 {
     struct mu_err err = MU_ERR_INIT;
     mu_autofree char *got = look(name, path, &err);
-    mu_autofree char *expected = mu_asprintf("%s/%s", root, where);
     if (got == NULL) {
         fail_msg("%s", err.text);
         return;
     }
     assert_string_equal(got, expected);
     assert_int_equal(err.code, MU_E_NONE);
+}
+
+static void assert_found(const char *name, const char *path, const char *where)
+{
+    mu_autofree char *expected = mu_asprintf("%s/%s", root, where);
+    assert_found_as(name, path, expected);
 }
 
 static void assert_missing(const char *name, const char *path, int sys, const char *part)
@@ -148,11 +153,17 @@ static void test_relative(void **state)
     (void)state;
     mu_autofree char *before = getcwd(NULL, 0);
     assert_int_equal(chdir(root), 0);
-    assert_found("one/tool", "", "one/tool");
-    assert_found("./one/tool", "", "./one/tool");
-    assert_found("tool", "one", "one/tool");
+    /* As given: what a script sees of itself. */
+    assert_found_as("one/tool", "", "one/tool");
+    assert_found_as("./one/tool", "", "./one/tool");
+    assert_found_as("tool", "one", "one/tool");
+    char path[] = "PATH=one";
+    char *envp[] = {path, NULL};
+    mu_autofree char *python = find_interpreter(NULL, envp, NULL);
+    mu_autofree char *absolute = mu_asprintf("%s/one/python", root);
+    assert_string_equal(python, absolute);
     assert_int_equal(chdir("one"), 0);
-    assert_found("tool", "/nonexistent:", "one/./tool"); /* an empty entry is here */
+    assert_found_as("tool", "/nonexistent:", "./tool"); /* an empty entry is here */
     assert_int_equal(chdir(before), 0);
 }
 
