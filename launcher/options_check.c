@@ -51,7 +51,7 @@ static int find_coordinator(struct options *opts, struct mu_err *err)
         stand_alone(opts);
     } else if (opts->rdzv_endpoint.host[0] != '\0') {
         opts->rendezvous.endpoint = opts->rdzv_endpoint;
-    } else if (opts->master_addr != NULL || (opts->master_port >= 0 && is_one_node)) {
+    } else if (is_one_node ? opts->master_port >= 0 : opts->master_addr != NULL) {
         if (use_master(opts, err) != 0) {
             return -1;
         }

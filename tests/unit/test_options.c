@@ -417,6 +417,7 @@ static void test_coordinator(void **state)
         {ARGS("--nnodes=2", "--master-addr=n2", "t"), "n2", 29500},
         {ARGS("--nnodes=2", "--master-addr=[::2]", "--master-port=8", "t"), "::2", 8},
         {ARGS("--master-port=8", "t"), "127.0.0.1", 8},
+        {ARGS("--master-addr=n2", "--master-port=8", "t"), "n2", 8},
         {ARGS("--nnodes=2", "--rdzv-backend=c10d", "--master-addr=n2", "t"), "n2", 29500},
         {{.argv = {"--nnodes=2", "t"}, .envp = {"PET_MASTER_ADDR=n3"}}, "n3", 29500},
     };
@@ -434,6 +435,7 @@ static void test_standalone(void **state)
         ARGS("--standalone", "--rdzv-endpoint=n1:7", "t"),
         ARGS("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "t"),
         ARGS("--master-port=0", "t"),
+        ARGS("--master-addr=n2", "t"),
         ARGS("--nnodes=1:1", "t"),
     };
     char last[64] = "";
