@@ -42,6 +42,13 @@ def only_argv0_differs(key: str, theirs: Any, ours: Any) -> bool:
     return key.endswith(": argv") and theirs[1:] == ours[1:]
 
 
+def only_decoding_differs(key: str, theirs: Any, ours: Any) -> bool:
+    """torchrun reads lines as text: what is no UTF-8 becomes U+FFFD, a carriage return is lost."""
+    def as_text(line: str) -> str:
+        return re.sub(r"\\x[0-9a-f]{2}", "\ufffd", line.rstrip("\r"))
+    return key_is(r"launcher \d: (out|err)")(key) and theirs == [as_text(line) for line in ours]
+
+
 DIFFERENCES: dict[str, Claim] = {
     # exit status
     "usage-status": seen(STATUS, 1, 2),
@@ -59,6 +66,7 @@ DIFFERENCES: dict[str, Claim] = {
     "torch-cache": lambda key, t, m: "torchinductor" in str(t) + key and m is None,
     "run-path": any_of(seen(": argv"), seen(r": fd \d+$", {"pipe", "/dev/null"}, None),
                        seen("leads (group|session)", False, True)),
+    "unbound": any_of(seen(STATUS, 1, 0), seen(RAN, None, True)),
     # ranks and restarts
     "natural-order": seen(RAN),
     "node-rank": seen(RAN),
@@ -75,6 +83,7 @@ DIFFERENCES: dict[str, Claim] = {
                                                and "torchinductor" not in key),
     "output-pipe": lambda key, t, m: bool(key_is(": fd [12]$")(key) and t and m == "pipe"),
     "quiet": seen("says on err", True, False),
+    "bytes": only_decoding_differs,
     # signals
     "passed-on": any_of(seen(STATUS, -10, 0), seen("processes left", 2, 0), seen(": got", [], ["SIGUSR1"])),
     "no-orphans": seen("processes left", 2, 0),
