@@ -25,31 +25,29 @@ static void print(struct uv_capture *c, struct mu_buf *text)
     if (text->len > 0) {
         uv_out_write(c->sinks.console, (const char *)text->data, text->len);
         c->console_total = uv_out_total(c->sinks.console);
+        text->len = 0;
     }
-    mu_buf_fini(text);
 }
 
 static void print_lines(struct uv_capture *c, const char *data, size_t len)
 {
-    struct mu_buf text = {0};
+    struct mu_buf *text = c->sinks.scratch;
     bool was_holding = line_stream_is_holding(&c->lines);
-    mu_buf_reserve(&text, len + len / 4);
-    line_stream_add(&c->lines, console_place(c), data, len, &text);
-    if (line_stream_is_holding(&c->lines) && (!was_holding || text.len > 0)) {
+    line_stream_add(&c->lines, console_place(c), data, len, text);
+    if (line_stream_is_holding(&c->lines) && (!was_holding || text->len > 0)) {
         c->held_since_ms = uv_now(c->poll.loop);
         if (!uv_is_active((uv_handle_t *)&c->timer)) {
             uv_timer_start(&c->timer, on_held, UV_CAPTURE_HOLD_MS, 0);
         }
     }
-    print(c, &text);
+    print(c, text);
 }
 
 static void print_held(struct uv_capture *c)
 {
     if (line_stream_is_holding(&c->lines)) {
-        struct mu_buf text = {0};
-        line_stream_flush(&c->lines, console_place(c), &text);
-        print(c, &text);
+        line_stream_flush(&c->lines, console_place(c), c->sinks.scratch);
+        print(c, c->sinks.scratch);
     }
 }
 
@@ -82,8 +80,8 @@ static void write_matches(struct uv_capture *c, struct mu_buf *text)
 {
     if (text->len > 0) {
         uv_file_write(c->sinks.filtered, (const char *)text->data, text->len);
+        text->len = 0;
     }
-    mu_buf_fini(text);
 }
 
 static void deliver(struct uv_capture *c, const char *data, size_t len)
@@ -101,9 +99,8 @@ static void deliver(struct uv_capture *c, const char *data, size_t len)
         uv_out_write(s->console, data, len);
     }
     if (s->filtered != NULL) {
-        struct mu_buf text = {0};
-        line_filter_add(&c->matches, s->filter, s->prefix, data, len, &text);
-        write_matches(c, &text);
+        line_filter_add(&c->matches, s->filter, s->prefix, data, len, s->scratch);
+        write_matches(c, s->scratch);
     }
 }
 
@@ -209,9 +206,8 @@ unsigned uv_capture_close(struct uv_capture *c, void *data, uv_close_cb closed)
     c->is_open = false;
     print_held(c);
     if (c->sinks.filtered != NULL) {
-        struct mu_buf text = {0};
-        line_filter_end(&c->matches, c->sinks.filter, c->sinks.prefix, &text);
-        write_matches(c, &text);
+        line_filter_end(&c->matches, c->sinks.filter, c->sinks.prefix, c->sinks.scratch);
+        write_matches(c, c->sinks.scratch);
     }
     uv_waiter_cancel(&c->waiter);
     uv_file_close(c->sinks.file);

@@ -31,6 +31,7 @@ struct uv_capture_sinks {
     struct uv_file *filtered;         /* needs a prefix; NULL: none */
     const struct line_filter *filter; /* of what goes to `filtered` */
     bool keeps_tail;
+    struct mu_buf *scratch; /* empty between calls; all captures may share it */
 };
 
 /* Embedded in its owner; zero-initialised means not open. */

@@ -9,8 +9,12 @@
 #include <signal.h>
 #include <stdlib.h>
 
+/* Handing a write to a thread costs more than a small write does, so they are collected. */
+enum { BATCH = 256 * 1024, BATCH_MS = 10 };
+
 struct uv_file {
     uv_loop_t *loop;
+    uv_timer_t timer;    /* runs while less than a batch waits */
     uv_fs_t request;     /* the one write, or the close, that is under way */
     bool is_busy;        /* it is */
     bool is_closing;     /* when all is written */
@@ -29,12 +33,18 @@ struct uv_file {
 
 static void go_on(struct uv_file *f);
 
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct uv_file *f = handle->data;
+    free(f->path);
+    free(f);
+}
+
 static void on_closed(uv_fs_t *request)
 {
     struct uv_file *f = request->data;
     uv_fs_req_cleanup(request);
-    free(f->path);
-    free(f);
+    uv_close((uv_handle_t *)&f->timer, on_timer_closed);
 }
 
 static void fail(struct uv_file *f, int error)
@@ -70,10 +80,15 @@ static void go_on(struct uv_file *f)
         return;
     }
     if (f->written == f->block.len) {
-        mu_buf_fini(&f->block);
+        struct mu_buf done = f->block;
         f->block = f->queue;
-        f->queue = (struct mu_buf){0};
+        f->queue = done;
+        f->queue.len = 0;
         f->written = 0;
+        if (f->block.len == 0) { /* idle files hold no memory */
+            mu_buf_fini(&f->block);
+            mu_buf_fini(&f->queue);
+        }
     }
     if (f->block.len > 0) {
         uv_buf_t rest =
@@ -85,6 +100,11 @@ static void go_on(struct uv_file *f)
         f->is_busy = uv_fs_close(f->loop, &f->request, f->fd, on_closed) == 0;
         MU_REQUIRE(f->is_busy);
     }
+}
+
+static void on_batch_timer(uv_timer_t *timer)
+{
+    go_on(timer->data);
 }
 
 struct uv_file *uv_file_open(uv_loop_t *loop, const struct uv_file_spec *spec, struct mu_err *err)
@@ -103,6 +123,8 @@ struct uv_file *uv_file_open(uv_loop_t *loop, const struct uv_file_spec *spec, s
                           .failed = spec->failed,
                           .arg = spec->arg};
     f->request.data = f;
+    uv_timer_init(loop, &f->timer);
+    f->timer.data = f;
     return f;
 }
 
@@ -114,7 +136,11 @@ void uv_file_write(struct uv_file *f, const char *data, size_t len)
         return;
     }
     mu_buf_append(&f->queue, data, len);
-    go_on(f);
+    if (f->queue.len >= BATCH || uv_file_is_full(f)) {
+        go_on(f);
+    } else if (!f->is_busy && !uv_is_active((uv_handle_t *)&f->timer)) {
+        uv_timer_start(&f->timer, on_batch_timer, BATCH_MS, 0);
+    }
 }
 
 bool uv_file_is_full(const struct uv_file *f)
@@ -139,5 +165,6 @@ void uv_file_close(struct uv_file *f)
     }
     MU_REQUIRE(f->waiters.first == NULL);
     f->is_closing = true;
+    uv_timer_stop(&f->timer);
     go_on(f);
 }

@@ -10,6 +10,8 @@
  *
  * The process ignores SIGXFSZ from uv_file_open() on.
  *
+ * Small writes are collected for some milliseconds.
+ *
  * Threading: the loop thread only.
  */
 #pragma once

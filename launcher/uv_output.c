@@ -33,6 +33,7 @@ struct uv_output {
     int *fds_there[OUTPUT_STREAMS];          /* owned; the workers' ends, -1: none */
     struct line_filter filters[OUTPUT_STREAMS];
     struct uv_file *filtered[OUTPUT_STREAMS]; /* owned; NULL: none */
+    struct mu_buf scratch;                    /* of the captures */
     unsigned open_handles;
     bool is_closing;
 };
@@ -178,6 +179,7 @@ static int begin_stream(struct uv_output *o, uint32_t rank, int k, struct mu_err
         .filtered = plan->has_prefix ? o->filtered[k] : NULL,
         .filter = &o->filters[k],
         .keeps_tail = k == 1,
+        .scratch = &o->scratch,
     };
     int fd = s->fd_here;
     s->file = NULL;
@@ -238,6 +240,7 @@ static void free_output(struct uv_output *o)
         free(o->fds_there[k]);
         line_filter_fini(&o->filters[k]);
     }
+    mu_buf_fini(&o->scratch);
     output_plan_fini(&o->plan);
     free(o);
 }
