@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/lines.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void expect(struct mu_slice got, const char *want)
+{
+    if (!mu_slice_eq(got, mu_slice_of(want))) {
+        fail_msg("'" MU_SLICE_FMT "', not '%s'", MU_SLICE_ARG(got), want);
+    }
+}
+
+static void test_next(void **state)
+{
+    (void)state;
+    struct mu_slice rest = mu_slice_of("a\r\n\nb 1%\rb 2%\nlast");
+    static const char *const want[] = {"a", "", "b 1%", "b 2%", "last"};
+    struct mu_slice line;
+    for (size_t i = 0; i < 5; i++) {
+        assert_true(lines_next(&rest, &line));
+        expect(line, want[i]);
+    }
+    assert_false(lines_next(&rest, &line));
+    rest = mu_slice_of("");
+    assert_false(lines_next(&rest, &line));
+    rest = mu_slice_of("\n");
+    assert_true(lines_next(&rest, &line));
+    expect(line, "");
+    assert_false(lines_next(&rest, &line));
+}
+
+static void test_find(void **state)
+{
+    (void)state;
+    struct mu_slice text = mu_slice_of("one\ntwo three\nfour");
+    const char *at = lines_find(text, "three");
+    assert_ptr_equal(at, text.ptr + 8);
+    expect(lines_around(text, at), "two three");
+    expect(lines_around(text, text.ptr), "one");
+    expect(lines_around(text, text.ptr + text.len), "four");
+    assert_null(lines_find(text, "five"));
+    assert_null(lines_find(mu_slice_of(""), "five"));
+    assert_true(lines_starts_with(text, "one"));
+    assert_false(lines_starts_with(text, "one\ntwo three\nfour, and more"));
+}
+
+static void test_last(void **state)
+{
+    (void)state;
+    struct mu_slice text = mu_slice_of("one\ntwo\r\n\nthree\n\n");
+    expect(lines_last(text, 1, 100), "three");
+    expect(lines_last(text, 2, 100), "two\r\n\nthree");
+    expect(lines_last(text, 3, 100), "one\ntwo\r\n\nthree");
+    expect(lines_last(text, 100, 100), "one\ntwo\r\n\nthree");
+    expect(lines_last(text, 100, 12), "two\r\n\nthree"); /* whole lines only ... */
+    expect(lines_last(text, 100, 3), "ree");             /* ... if one fits */
+    expect(lines_last(mu_slice_of("\n\n"), 5, 100), "");
+    expect(lines_last(mu_slice_of(""), 5, 100), "");
+}
+
+static void test_first(void **state)
+{
+    (void)state;
+    struct mu_slice text = mu_slice_of("one\ntwo\nthree");
+    expect(lines_first(text, 1, 100), "one");
+    expect(lines_first(text, 2, 100), "one\ntwo");
+    expect(lines_first(text, 9, 100), "one\ntwo\nthree");
+    expect(lines_first(text, 9, 8), "one\ntwo");
+    expect(lines_first(text, 9, 2), "on");
+    expect(lines_first(mu_slice_of(""), 9, 2), "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_next),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_last),
+        cmocka_unit_test(test_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
