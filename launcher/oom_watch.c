@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/oom_watch.h"
+
+#include "muster/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_SIZE = 256 * 1024 };
+
+struct counter {
+    char *file;   /* owned; NULL: there is none */
+    char *cgroup; /* owned; NULL: the machine's */
+    int64_t limit;
+    uint64_t seen; /* at the start, and what was found to be somebody's since */
+};
+
+struct oom_watch {
+    struct counter *counters; /* owned; the first is of this process */
+    size_t count;
+    size_t *of_worker; /* owned; index by local rank */
+    size_t workers;
+};
+
+/* The text of a file of /proc or /sys, owned by the caller; NULL if it cannot be read. */
+static char *read_text(const char *path)
+{
+    mu_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        return NULL;
+    }
+    char *text = mu_alloc(TEXT_SIZE);
+    size_t len = 0;
+    ssize_t n = 0;
+    while (len < TEXT_SIZE - 1 && (n = read(fd, text + len, TEXT_SIZE - 1 - len)) > 0) {
+        len += (size_t)n;
+    }
+    text[len] = '\0';
+    return text;
+}
+
+/* ---- where the counter is ---- */
+
+/* A field of a line that spaces divide, from 0; "" if there is none. */
+static void field(const char *line, int index, char *out, size_t size)
+{
+    size_t len = strcspn(line, " \n");
+    while (index > 0 && line[len] == ' ') {
+        line += len + 1;
+        len = strcspn(line, " \n");
+        index--;
+    }
+    snprintf(out, size, "%.*s", index == 0 ? (int)len : 0, line);
+}
+
+static bool has_word(const char *list, const char *word)
+{
+    size_t size = strlen(word);
+    for (const char *at = list; (at = strstr(at, word)) != NULL; at += size) {
+        bool begins = at == list || at[-1] == ',';
+        if (begins && (at[size] == ',' || at[size] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The path behind "N:memory:" or "0::", owned by the caller; NULL if there is no such line. */
+static char *path_in(const char *cgroup, bool is_v1)
+{
+    for (const char *line = cgroup; line[0] != '\0';) {
+        size_t len = strcspn(line, "\n");
+        const char *first = memchr(line, ':', len);
+        const char *second =
+            first != NULL ? memchr(first + 1, ':', len - (size_t)(first + 1 - line)) : NULL;
+        if (second != NULL) {
+            mu_autofree char *names = mu_asprintf("%.*s", (int)(second - first - 1), first + 1);
+            bool is_it = is_v1 ? has_word(names, "memory") : names[0] == '\0';
+            if (is_it && second[1] == '/') {
+                return mu_asprintf("%.*s", (int)(line + len - second - 1), second + 1);
+            }
+        }
+        line += len + (line[len] == '\n');
+    }
+    return NULL;
+}
+
+/* Where that hierarchy is mounted, and which part of it: "36 35 0:1 ROOT POINT opts - TYPE ..." */
+static bool mount_of(const char *mountinfo, bool is_v1, char *root, char *point, size_t size)
+{
+    for (const char *line = mountinfo; line[0] != '\0';) {
+        const char *next = strchr(line, '\n');
+        const char *dash = strstr(line, " - ");
+        if (dash != NULL && (next == NULL || dash < next)) {
+            char type[32];
+            char options[512];
+            field(dash + 3, 0, type, sizeof(type));
+            field(dash + 3, 2, options, sizeof(options));
+            bool is_it = is_v1 ? strcmp(type, "cgroup") == 0 && has_word(options, "memory")
+                               : strcmp(type, "cgroup2") == 0;
+            if (is_it) {
+                field(line, 3, root, size);
+                field(line, 4, point, size);
+                return root[0] == '/' && point[0] == '/';
+            }
+        }
+        if (next == NULL) {
+            break;
+        }
+        line = next + 1;
+    }
+    return false;
+}
+
+int oom_watch_locate(const char *cgroup, const char *mountinfo, char **ret_dir, char **ret_name)
+{
+    char root[1024];
+    char point[1024];
+    for (int version = 1; version <= 2; version++) {
+        bool is_v1 = version == 1;
+        char *path = path_in(cgroup, is_v1);
+        if (path == NULL || !mount_of(mountinfo, is_v1, root, point, sizeof(root))) {
+            free(path);
+            continue;
+        }
+        /* A container may see a part of the hierarchy only, and yet be told the whole path. */
+        size_t skip = strcmp(root, "/") == 0 ? 0 : strlen(root);
+        const char *below = strncmp(path, root, skip) == 0 ? path + skip : "";
+        below = strcmp(below, "/") == 0 || strncmp(below, "/..", 3) == 0 ? "" : below;
+        *ret_dir = mu_asprintf("%s%s", point, below);
+        *ret_name = path;
+        return version;
+    }
+    return 0;
+}
+
+/* ---- reading it ---- */
+
+bool oom_watch_counter(const char *text, const char *key, uint64_t *ret_value)
+{
+    size_t size = strlen(key);
+    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
+        line += line[0] == '\n';
+        if (strncmp(line, key, size) == 0 && line[size] == ' ') {
+            char *end;
+            errno = 0;
+            unsigned long long value = strtoull(line + size + 1, &end, 10);
+            if (errno != 0 || end == line + size + 1) {
+                return false;
+            }
+            *ret_value = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_counter(const char *file, uint64_t *ret_value)
+{
+    mu_autofree char *text = read_text(file);
+    return text != NULL && oom_watch_counter(text, "oom_kill", ret_value);
+}
+
+static int64_t read_limit(const char *dir, int version)
+{
+    mu_autofree char *file =
+        mu_asprintf("%s/%s", dir, version == 2 ? "memory.max" : "memory.limit_in_bytes");
+    mu_autofree char *text = read_text(file);
+    long long value = text != NULL ? strtoll(text, NULL, 10) : 0; /* "max" is 0 */
+    return value > 0 && value < INT64_C(1) << 60 ? value : 0;
+}
+
+/* The counter of what a process is in. */
+static struct counter counter_of(pid_t pid)
+{
+    struct counter c = {0};
+    mu_autofree char *cgroup_file = mu_asprintf("/proc/%d/cgroup", (int)pid);
+    mu_autofree char *cgroup = read_text(cgroup_file);
+    mu_autofree char *mountinfo = read_text("/proc/self/mountinfo");
+    mu_autofree char *dir = NULL;
+    char *name = NULL;
+    int version =
+        cgroup != NULL && mountinfo != NULL ? oom_watch_locate(cgroup, mountinfo, &dir, &name) : 0;
+    if (version != 0) {
+        c.cgroup = name;
+        c.file = mu_asprintf("%s/%s", dir, version == 2 ? "memory.events" : "memory.oom_control");
+        c.limit = read_limit(dir, version);
+        if (read_counter(c.file, &c.seen)) {
+            return c;
+        }
+        free(c.file);
+        free(c.cgroup);
+        c = (struct counter){0};
+    }
+    c.file = mu_strdup("/proc/vmstat");
+    if (cgroup == NULL || !read_counter(c.file, &c.seen)) {
+        free(c.file);
+        c.file = NULL;
+    }
+    return c;
+}
+
+struct oom_watch *oom_watch_new(size_t workers)
+{
+    struct oom_watch *w = mu_alloc(sizeof(*w));
+    w->workers = workers;
+    w->of_worker = mu_calloc(workers, sizeof(w->of_worker[0]));
+    w->counters = mu_calloc(1, sizeof(w->counters[0]));
+    w->counters[0] = counter_of(getpid());
+    w->count = 1;
+    return w;
+}
+
+void oom_watch_free(struct oom_watch *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < w->count; i++) {
+        free(w->counters[i].file);
+        free(w->counters[i].cgroup);
+    }
+    free(w->counters);
+    free(w->of_worker);
+    free(w);
+}
+
+void oom_watch_started(struct oom_watch *w, size_t local_rank, pid_t pid)
+{
+    MU_REQUIRE(local_rank < w->workers);
+    struct counter c = counter_of(pid);
+    for (size_t i = 0; i < w->count; i++) {
+        const char *known = w->counters[i].file;
+        if (c.file == NULL || (known != NULL && strcmp(known, c.file) == 0)) {
+            w->of_worker[local_rank] = i;
+            free(c.file);
+            free(c.cgroup);
+            return;
+        }
+    }
+    w->counters = mu_realloc(w->counters, (w->count + 1) * sizeof(w->counters[0]));
+    w->counters[w->count] = c;
+    w->of_worker[local_rank] = w->count;
+    w->count++;
+}
+
+struct oom_finding oom_watch_ended(struct oom_watch *w, size_t local_rank, bool is_killed)
+{
+    MU_REQUIRE(local_rank < w->workers);
+    struct counter *c = &w->counters[w->of_worker[local_rank]];
+    struct oom_finding f = {.cgroup = c->cgroup, .limit = c->limit};
+    uint64_t now = 0;
+    f.is_counted = c->file != NULL && read_counter(c->file, &now);
+    f.is_grown = f.is_counted && now > c->seen;
+    c->seen += f.is_grown && is_killed;
+    return f;
+}
