@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* No leading white space, no '+': what strtoll would forgive, a typo should not be. */
 static int parse_whole(const char *text, int64_t *ret_value)
@@ -102,4 +103,16 @@ int mu_parse_range(const char *text, int64_t limit, int64_t *ret_min, int64_t *r
     return mu_err_set(err, MU_E_USAGE, 0,
                       "'%s' is neither a number N nor a range MIN:MAX with 1 <= MIN <= MAX <= %lld",
                       text, (long long)limit);
+}
+
+bool mu_time_format(int64_t unix_ms, char text[MU_TIME_SIZE])
+{
+    static const int64_t end_of_9999_ms = INT64_C(253402300800000);
+    if (unix_ms <= 0 || unix_ms >= end_of_9999_ms) {
+        return false;
+    }
+    time_t seconds = (time_t)(unix_ms / 1000);
+    struct tm parts;
+    return gmtime_r(&seconds, &parts) != NULL &&
+           strftime(text, MU_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts) > 0;
 }

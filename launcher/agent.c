@@ -157,6 +157,15 @@ static void on_end(struct agent *a, const struct ctl_end *e)
                       MU_SLICE_ARG(e->text));
         }
     }
+    struct mu_buf both = {0};
+    mu_buf_append(&both, e->text.ptr, e->text.len);
+    mu_buf_append(&both, e->report.ptr, e->report.len);
+    mu_buf_append_u8(&both, '\0');
+    struct agent_effect *over = agent_effect_add(a, AGENT_OVER);
+    over->text = (char *)both.data;
+    over->msg = (struct ctl_msg){.type = CTL_END, .end = *e};
+    over->msg.end.text.ptr = over->text;
+    over->msg.end.report.ptr = over->text + e->text.len;
     a->has_end = true;
     a->is_lost = true;
     a->exit_status = e->exit_status >= 0 && e->exit_status <= 255 ? e->exit_status : 1;

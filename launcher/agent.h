@@ -20,6 +20,7 @@
 #pragma once
 
 #include "muster/assignment.h"
+#include "muster/cause.h"
 #include "muster/ctl_msg.h"
 #include "muster/log.h"
 #include "muster/outcome.h"
@@ -51,6 +52,23 @@ struct agent_config {
     int64_t last_call_ms;
     int64_t node_timeout_ms;
     int64_t grace_ms;
+    bool wants_report; /* the end of the job is to come with a report in JSON */
+};
+
+/* How a worker ended, and what is known of the cause. Texts are borrowed. */
+struct agent_exit {
+    struct outcome outcome;
+    enum cause_kind cause;
+    enum cause_blame blame;
+    bool was_ending;            /* it had failed already when a stop signal ended its process */
+    int64_t unix_ms;            /* by this machine's clock */
+    struct mu_slice sentence;   /* the cause in words */
+    struct mu_slice hint;       /* what to do about it */
+    struct mu_slice message;    /* of its error file; or what could not be executed */
+    struct mu_slice error_file; /* path */
+    struct mu_slice log_file;   /* path */
+    struct mu_slice quote;      /* the lines that matter */
+    struct mu_slice tail;       /* end of its stderr */
 };
 
 enum agent_effect_kind {
@@ -64,6 +82,7 @@ enum agent_effect_kind {
     AGENT_LOOK,       /* whether a client is of the workers: `msg` is the WHOSE */
     AGENT_LOG,        /* `level`, `text` */
     AGENT_PRINT,      /* `text` of several lines, as it is */
+    AGENT_OVER,       /* how the job ended: `msg` is the END */
     AGENT_EXIT,       /* the agent is done: end with `exit_status` */
 };
 
@@ -88,16 +107,16 @@ void agent_message(struct agent *a, const struct ctl_msg *msg, int64_t now_ms);
 void agent_worker_started(struct agent *a, uint32_t local_rank, uint32_t pid);
 void agent_workers_running(struct agent *a, int64_t now_ms); /* every exec was done or failed */
 /*
- * A worker's own process is gone. `message` is what is known of the cause beyond the outcome (its
- * error file, a path), `tail` the end of its stderr; at most MU_REPORT_TAIL bytes of each are used.
+ * A worker's own process is gone. Of the texts at most what limits.h allows is used: the
+ * beginnings, but of the tail the end.
  */
-void agent_worker_exited(struct agent *a, uint32_t local_rank, struct outcome outcome,
-                         struct mu_slice message, struct mu_slice tail, int64_t now_ms);
+void agent_worker_exited(struct agent *a, uint32_t local_rank, const struct agent_exit *x,
+                         int64_t now_ms);
 /* All workers have ended but `count` descendants live on. */
 void agent_leftover(struct agent *a, uint32_t count, const char *example, int64_t now_ms);
 void agent_workers_gone(struct agent *a, int64_t now_ms); /* nothing of the round is left */
-/* Not one worker could be started; `outcome` is what becomes of the first, `why` its last words. */
-void agent_start_failed(struct agent *a, struct outcome outcome, const char *why, int64_t now_ms);
+/* Not one worker could be started; `x` is what becomes of the first. */
+void agent_start_failed(struct agent *a, const struct agent_exit *x, int64_t now_ms);
 void agent_looked(struct agent *a, uint64_t token, enum ctl_owned_answer answer); /* after LOOK */
 /* The agent received a signal that ends the job; soon after another it is an echo of that. */
 void agent_signal(struct agent *a, int signo, int64_t now_ms);

@@ -74,6 +74,7 @@ void agent_connected(struct agent *a, int64_t now_ms)
                   .node_timeout_ms = c->node_timeout_ms,
                   .grace_ms = c->grace_ms,
                   .current_round = a->has_workers ? a->assignment.round : a->stuck_round,
+                  .wants_report = c->wants_report,
                   .proof = mu_slice_of("")}};
     agent_tell(a, &msg);
 }

@@ -162,48 +162,64 @@ void agent_round_whose(struct agent *a, const struct ctl_whose *w)
 
 /* ---- what becomes of them ---- */
 
-static void send_exited(struct agent *a, uint32_t local_rank, struct outcome outcome,
-                        struct mu_slice message, struct mu_slice tail)
+/* Copy a text to the end of `out`; at most `max` bytes of it. Only then its place is known. */
+static void keep(struct mu_buf *out, struct mu_slice text, size_t max, struct mu_slice *ret)
+{
+    *ret = (struct mu_slice){.ptr = NULL, .len = text.len < max ? text.len : max};
+    mu_buf_append(out, text.ptr, ret->len);
+}
+
+static void send_exited(struct agent *a, uint32_t local_rank, const struct agent_exit *x)
 {
     if (!a->is_linked) {
         return;
     }
-    if (message.len > MU_REPORT_TAIL) {
-        message.len = MU_REPORT_TAIL;
-    }
+    struct ctl_exited m = {.round = a->assignment.round,
+                           .local_rank = local_rank,
+                           .pid = a->pids[local_rank],
+                           .kind = (uint8_t)x->outcome.kind,
+                           .stage = (uint8_t)x->outcome.stage,
+                           .core_dumped = x->outcome.core_dumped,
+                           .code = x->outcome.code,
+                           .cause = (uint8_t)x->cause,
+                           .blame = (uint8_t)x->blame,
+                           .was_ending = x->was_ending,
+                           .unix_ms = x->unix_ms};
+    struct mu_slice tail = x->tail;
     if (tail.len > MU_REPORT_TAIL) {
         tail.ptr += tail.len - MU_REPORT_TAIL;
-        tail.len = MU_REPORT_TAIL;
     }
-    struct mu_buf both = {0};
-    mu_buf_append(&both, message.ptr, message.len);
-    mu_buf_append(&both, tail.ptr, tail.len);
-    mu_buf_append_u8(&both, 0);
+    struct mu_buf all = {0};
+    keep(&all, x->sentence, MU_REPORT_SENTENCE, &m.sentence);
+    keep(&all, x->hint, MU_REPORT_HINT, &m.hint);
+    keep(&all, x->message, MU_REPORT_TAIL, &m.message);
+    keep(&all, x->error_file, MU_REPORT_PATH, &m.error_file);
+    keep(&all, x->log_file, MU_REPORT_PATH, &m.log_file);
+    keep(&all, x->quote, MU_REPORT_TAIL, &m.quote);
+    keep(&all, tail, MU_REPORT_TAIL, &m.tail);
+    mu_buf_append_u8(&all, '\0');
     struct agent_effect *e = agent_effect_add(a, AGENT_SEND);
-    e->text = (char *)both.data;
-    e->msg = (struct ctl_msg){.type = CTL_EXITED,
-                              .exited = {.round = a->assignment.round,
-                                         .local_rank = local_rank,
-                                         .pid = a->pids[local_rank],
-                                         .kind = (uint8_t)outcome.kind,
-                                         .stage = (uint8_t)outcome.stage,
-                                         .core_dumped = outcome.core_dumped,
-                                         .code = outcome.code,
-                                         .message = {.ptr = e->text, .len = message.len},
-                                         .tail = {.ptr = e->text + message.len, .len = tail.len}}};
+    e->text = (char *)all.data;
+    const char *at = e->text;
+    struct mu_slice *texts[] = {&m.sentence, &m.hint,  &m.message, &m.error_file,
+                                &m.log_file, &m.quote, &m.tail};
+    for (size_t i = 0; i < MU_COUNT(texts); i++) {
+        texts[i]->ptr = at;
+        at += texts[i]->len;
+    }
+    e->msg = (struct ctl_msg){.type = CTL_EXITED, .exited = m};
 }
 
-void agent_worker_exited(struct agent *a, uint32_t local_rank, struct outcome outcome,
-                         struct mu_slice message, struct mu_slice tail, int64_t now_ms)
+void agent_worker_exited(struct agent *a, uint32_t local_rank, const struct agent_exit *x,
+                         int64_t now_ms)
 {
     MU_REQUIRE(local_rank < a->config.slots);
     a->now_ms = now_ms;
-    bool is_success = outcome_is_success(outcome);
-    struct mu_slice nothing = mu_slice_of("");
-    send_exited(a, local_rank, outcome, is_success ? nothing : message,
-                is_success ? nothing : tail);
+    bool is_success = outcome_is_success(x->outcome);
+    struct agent_exit plain = {.outcome = x->outcome, .unix_ms = x->unix_ms};
+    send_exited(a, local_rank, is_success ? &plain : x);
     char how[128];
-    outcome_describe(outcome, how, sizeof(how));
+    outcome_describe(x->outcome, how, sizeof(how));
     agent_say(a, MU_LOG_INFO, "rank %u (local rank %u, pid %u) %s",
               a->assignment.first_rank + local_rank, local_rank, a->pids[local_rank], how);
     /* No need to wait for the order that is bound to come. */
@@ -241,10 +257,10 @@ void agent_workers_gone(struct agent *a, int64_t now_ms)
     }
 }
 
-void agent_start_failed(struct agent *a, struct outcome outcome, const char *why, int64_t now_ms)
+void agent_start_failed(struct agent *a, const struct agent_exit *x, int64_t now_ms)
 {
     a->now_ms = now_ms;
-    agent_say(a, MU_LOG_INFO, "cannot start the workers: %s", why);
-    agent_worker_exited(a, 0, outcome, mu_slice_of(why), mu_slice_of(""), now_ms);
+    agent_say(a, MU_LOG_INFO, "cannot start the workers: " MU_SLICE_FMT, MU_SLICE_ARG(x->message));
+    agent_worker_exited(a, 0, x, now_ms);
     agent_workers_gone(a, now_ms);
 }

@@ -5,28 +5,46 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <sys/stat.h>
 
 enum { MAX_FILE = 1024 * 1024 };
 
-char *error_file_parse(const char *text, size_t len)
+/* A copy of a text that is not empty; else NULL. */
+static char *text_of(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return text != NULL && text[0] != '\0' ? mu_strdup(text) : NULL;
+}
+
+bool error_file_parse(const char *text, size_t len, struct error_file *ret)
 {
     json_t *document = json_loadb(text, len, 0, NULL);
     const json_t *message = json_object_get(document, "message");
+    struct error_file f = {0};
     if (json_is_object(message)) {
+        const json_t *extra = json_object_get(message, "extraInfo");
+        f.callstack = text_of(json_object_get(extra, "py_callstack"));
         message = json_object_get(message, "message");
     }
-    const char *value = json_string_value(message);
-    char *copy = value != NULL && value[0] != '\0' ? mu_strdup(value) : NULL;
+    f.message = text_of(message);
     json_decref(document);
-    return copy;
+    if (f.message == NULL) {
+        free(f.callstack);
+        return false;
+    }
+    f.text = mu_alloc(len + 1);
+    memcpy(f.text, text, len);
+    *ret = f;
+    return true;
 }
 
-char *error_file_read(const char *path)
+bool error_file_read(const char *path, struct error_file *ret)
 {
     /* Not a FIFO's writer, not a terminal: what is there must not make the agent wait. */
     mu_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        return NULL;
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > MAX_FILE) {
+        return false;
     }
     mu_autofree char *text = mu_alloc(MAX_FILE);
     size_t len = 0;
@@ -37,5 +55,38 @@ char *error_file_read(const char *path)
         }
         len += (size_t)n;
     }
-    return error_file_parse(text, len);
+    return error_file_parse(text, len, ret);
+}
+
+void error_file_fini(struct error_file *f)
+{
+    free(f->text);
+    free(f->message);
+    free(f->callstack);
+    *f = (struct error_file){0};
+}
+
+static json_t *made_of(const char *sentence, int64_t unix_ms)
+{
+    char timestamp[24];
+    snprintf(timestamp, sizeof(timestamp), "%lld", (long long)unix_ms / 1000);
+    return json_pack("{s:{s:s, s:{s:s, s:s}}}", "message", "message", sentence, "extraInfo",
+                     "py_callstack", sentence, "timestamp", timestamp);
+}
+
+char *error_file_pass_on(const struct error_file *worker, const char *sentence, int64_t unix_ms,
+                         struct outcome outcome)
+{
+    json_t *document = worker != NULL ? json_loads(worker->text, 0, NULL) : NULL;
+    if (document == NULL) {
+        document = made_of(sentence, unix_ms);
+    }
+    int code = outcome.kind == OUTCOME_SIGNALED ? -outcome.code : outcome_exit_status(outcome);
+    json_t *message = json_object_get(document, "message");
+    if (json_is_object(message)) {
+        json_object_set_new(message, "errorCode", json_integer(code));
+    }
+    char *text = json_dumps(document, JSON_COMPACT);
+    json_decref(document);
+    return text;
 }

@@ -237,10 +237,16 @@ static void carry_out(struct uv_agent *a)
             uv_agent_workers_look(a, e->msg.whose);
             break;
         case AGENT_LOG:
+            if (e->level == MU_LOG_ERROR) {
+                uv_agent_causes_note(a, e->text);
+            }
             mu_log(e->level, "%s", e->text);
             break;
         case AGENT_PRINT:
             mu_log(MU_LOG_ERROR, "%s", e->text);
+            break;
+        case AGENT_OVER:
+            uv_agent_causes_over(a, &e->msg.end);
             break;
         case AGENT_EXIT:
             finish(a, e->exit_status);
@@ -283,6 +289,7 @@ static int configure(struct uv_agent *a, struct mu_err *err)
         .last_call_ms = o->last_call_ms,
         .node_timeout_ms = o->node_timeout_ms,
         .grace_ms = o->grace_ms,
+        .wants_report = o->report != NULL && o->report[0] != '\0',
     };
     while (a->config.agent_id == 0) {
         if (getrandom(&a->config.agent_id, sizeof(a->config.agent_id), 0) < 0) {
@@ -365,6 +372,7 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
         open_liveness(a);
         start(a);
         uv_run(&a->loop, UV_RUN_DEFAULT);
+        uv_agent_causes_finish(a);
         *ret_exit_status = a->exit_status;
         rc = 0;
         uv_agent_output_flush(a);

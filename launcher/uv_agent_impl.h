@@ -2,7 +2,8 @@
 /*
  * The inside of the agent on its loop, shared by uv_agent.c (link, effects, life),
  * uv_agent_signals.c (signals), uv_agent_workers.c (the workers of a round), uv_agent_output.c
- * (where they write) and uv_agent_watchdog.c (file timers). Nobody else includes it.
+ * (where they write), uv_agent_causes.c (why they ended) and uv_agent_watchdog.c (file timers).
+ * Nobody else includes it.
  */
 #pragma once
 
@@ -53,6 +54,12 @@ struct uv_agent {
     struct uv_procs *procs;             /* owned; NULL while no round runs */
     struct uv_agent_watchdog *watchdog; /* owned; NULL: not asked for */
     bool is_unbound_told;
+
+    struct uv_agent_causes *causes; /* owned; of this round or the last one; NULL: none yet */
+    bool has_end;                   /* the coordinator said how the job ended: */
+    int32_t culprit;                /* see END */
+    char *report;                   /* owned; JSON; NULL: none came */
+    char *last_error;               /* owned; what this agent said last when something was wrong */
     int exit_status;
 };
 
@@ -96,3 +103,19 @@ void uv_agent_watchdog_end_round(struct uv_agent *a);
 void uv_agent_watchdog_delay(struct uv_agent *a, int64_t span_ms);
 
 void uv_agent_watchdog_close(struct uv_agent *a); /* also twice */
+/* ---- uv_agent_causes.c ---- */
+void uv_agent_causes_begin(struct uv_agent *a); /* before a round's workers are started */
+void uv_agent_causes_started(struct uv_agent *a, uint32_t local_rank, pid_t pid);
+void uv_agent_causes_stop(struct uv_agent *a, int signo); /* before that is sent to the workers */
+/*
+ * A worker has ended: tells the engine. `exec_why`: what could not be executed; `timer`: which file
+ * timer ran out; else NULL.
+ */
+void uv_agent_causes_ended(struct uv_agent *a, uint32_t local_rank, struct outcome o,
+                           const char *exec_why);
+/* Not one worker could be started: tells the engine. */
+void uv_agent_causes_not_started(struct uv_agent *a, struct outcome o, const char *why);
+void uv_agent_causes_over(struct uv_agent *a, const struct ctl_end *end);
+void uv_agent_causes_note(struct uv_agent *a, const char *text); /* an error was told */
+void uv_agent_causes_finish(const struct uv_agent *a); /* after the loop: what is left behind */
+void uv_agent_causes_free(struct uv_agent *a);

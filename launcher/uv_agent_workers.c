@@ -5,7 +5,6 @@
  */
 #include "launcher/uv_agent_impl.h"
 
-#include "launcher/error_file.h"
 #include "launcher/find_program.h"
 #include "launcher/proc_owner.h"
 #include "muster/env.h"
@@ -19,6 +18,7 @@
 static void on_started(void *arg, uint32_t local_rank, pid_t pid)
 {
     struct uv_agent *a = arg;
+    uv_agent_causes_started(a, local_rank, pid);
     agent_worker_started(a->engine, local_rank, (uint32_t)pid);
 }
 
@@ -72,23 +72,16 @@ static char *explain_exec(const char *program, int32_t code)
     return NULL;
 }
 
-/* What is known of the cause beyond the outcome. Owned by the caller; NULL: nothing. */
-static char *explain(const struct uv_agent *a, uint32_t local_rank, struct outcome o)
+/* What could not be executed, and why. Owned by the caller. */
+static char *explain_failed_exec(const struct uv_agent *a, struct outcome o)
 {
-    if (o.kind == OUTCOME_EXEC_FAILED) {
-        char how[128];
-        outcome_describe(o, how, sizeof(how));
-        mu_autofree char *cwd = getcwd(NULL, 0);
-        mu_autofree char *reason =
-            o.stage == OUTCOME_STAGE_PROGRAM ? explain_exec(a->program, o.code) : NULL;
-        return mu_asprintf("'%s', from the directory %s: %s", a->opts->script,
-                           cwd != NULL ? cwd : "?", reason != NULL ? reason : how);
-    }
-    if (a->attempt_dir == NULL) {
-        return NULL;
-    }
-    mu_autofree char *path = mu_asprintf("%s/%u/error.json", a->attempt_dir, local_rank);
-    return error_file_read(path);
+    char how[128];
+    outcome_describe(o, how, sizeof(how));
+    mu_autofree char *cwd = getcwd(NULL, 0);
+    mu_autofree char *reason =
+        o.stage == OUTCOME_STAGE_PROGRAM ? explain_exec(a->program, o.code) : NULL;
+    return mu_asprintf("'%s', from the directory %s: %s", a->opts->script, cwd != NULL ? cwd : "?",
+                       reason != NULL ? reason : how);
 }
 
 static void on_exited(void *arg, uint32_t local_rank, struct outcome o)
@@ -96,16 +89,9 @@ static void on_exited(void *arg, uint32_t local_rank, struct outcome o)
     struct uv_agent *a = arg;
     mu_autofree char *timer =
         uv_agent_watchdog_judge(a, local_rank, uv_procs_pid(a->procs, local_rank), &o);
-    char tail[MU_REPORT_TAIL];
-    size_t len = 0;
-    if (!outcome_is_success(o)) {
-        len = uv_procs_stderr_tail(a->procs, local_rank, tail, sizeof(tail));
-    }
-    bool is_explained = outcome_is_success(o) || timer != NULL;
-    mu_autofree char *message = is_explained ? NULL : explain(a, local_rank, o);
-    struct mu_slice text = {.ptr = tail, .len = len};
-    agent_worker_exited(a->engine, local_rank, o, mu_slice_of(timer != NULL ? timer : message),
-                        text, uv_agent_now(a));
+    bool is_exec = o.kind == OUTCOME_EXEC_FAILED;
+    mu_autofree char *exec_why = is_exec ? explain_failed_exec(a, o) : NULL;
+    uv_agent_causes_ended(a, local_rank, o, exec_why, timer);
     uv_agent_carry_out(a);
 }
 
@@ -224,6 +210,7 @@ static int start(struct uv_agent *a, const struct assignment *assignment, struct
 void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment)
 {
     struct mu_err err = MU_ERR_INIT;
+    uv_agent_causes_begin(a);
     free(a->program);
     a->program = program_of(a->opts, a->env, &err);
     if (a->program == NULL || start(a, assignment, &err) != 0) {
@@ -231,7 +218,7 @@ void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignm
                                   .stage = a->program == NULL ? OUTCOME_STAGE_PROGRAM
                                                               : OUTCOME_STAGE_SETUP,
                                   .code = err.sys};
-        agent_start_failed(a->engine, outcome, err.text, uv_agent_now(a));
+        uv_agent_causes_not_started(a, outcome, err.text);
     }
 }
 
@@ -239,6 +226,9 @@ void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e)
 {
     if (a->procs == NULL) {
         return;
+    }
+    if (e->kind != AGENT_PASS) {
+        uv_agent_causes_stop(a, e->kind == AGENT_KILL ? SIGKILL : e->signo);
     }
     if (e->kind == AGENT_PASS) {
         uv_procs_pass_signal(a->procs, e->signo);
@@ -275,4 +265,5 @@ void uv_agent_workers_free(struct uv_agent *a)
     free(a->program);
     free(a->attempt_dir);
     run_dir_free(a->run_dir);
+    uv_agent_causes_free(a);
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <string.h>
 
 enum {
@@ -228,6 +229,19 @@ size_t uv_output_stderr_tail(const struct uv_output *o, uint32_t local_rank, cha
         return read_file_tail(plan->path, buf, size);
     }
     return tail_ring_copy(&o->streams[1][local_rank].capture.tail, buf, size);
+}
+
+uint64_t uv_output_stderr_total(struct uv_output *o, uint32_t local_rank)
+{
+    MU_REQUIRE(local_rank < o->plan.count);
+    const struct output_stream *plan = &o->plan.workers[local_rank].streams[1];
+    if (plan->route == OUTPUT_FILE) {
+        struct stat st;
+        return stat(plan->path, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size : 0;
+    }
+    struct uv_capture *capture = &o->streams[1][local_rank].capture;
+    uv_capture_drain(capture);
+    return capture->tail.total;
 }
 
 static void free_output(struct uv_output *o)

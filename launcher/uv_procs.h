@@ -103,6 +103,9 @@ uint32_t uv_procs_unbound(const struct uv_procs *p, int *ret_code);
 /* Copy the last bytes of a worker's standard error, without a NUL. Returns how many. */
 size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char *buf, size_t size);
 
+/* Bytes a worker has written to its standard error so far, what is still in the pipe included. */
+uint64_t uv_procs_stderr_total(struct uv_procs *p, uint32_t local_rank);
+
 /*
  * No callback after this. Before `gone` it abandons the round: the shepherd kills the whole tree
  * on its own. Frees itself after its last close callback. NULL-safe.

@@ -2,6 +2,7 @@
 #include "rendezvous/job_view.h"
 
 #include "muster/buf.h"
+#include "muster/num.h"
 
 #include <string.h>
 
@@ -75,18 +76,21 @@ static json_t *node_json(const struct member_node *n, int64_t now_ms)
     return o;
 }
 
-/*
- * A worker may write anything, and a tail may begin amid a character: what is no UTF-8 becomes '?'.
- * JSON would refuse the whole text.
- */
-static json_t *json_text(const char *text)
+/* Control bytes but for the ends of lines: nobody means them, and JSON makes six of each. */
+static bool is_control(unsigned char c)
+{
+    return (c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7f;
+}
+
+/* JSON would refuse the whole text for one byte of it. */
+json_t *job_view_text_json(const char *text)
 {
     size_t len = text != NULL ? strlen(text) : 0;
     struct mu_buf clean = {0};
     for (size_t at = 0; at < len;) {
         unsigned char c = (unsigned char)text[at];
         size_t size = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-        json_t *one = size <= len - at ? json_stringn(text + at, size) : NULL;
+        json_t *one = size <= len - at && !is_control(c) ? json_stringn(text + at, size) : NULL;
         mu_buf_append(&clean, one != NULL ? text + at : "?", one != NULL ? size : 1);
         at += one != NULL ? size : 1;
         json_decref(one);
@@ -96,23 +100,77 @@ static json_t *json_text(const char *text)
     return o;
 }
 
+/* null for a text that is not there. */
+static json_t *text_or_null(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? job_view_text_json(text) : json_null();
+}
+
+static json_t *collateral_json(const struct member_failure *f)
+{
+    json_t *o = json_object();
+    for (int k = 0; k < CAUSE_KIND_COUNT; k++) {
+        if (f->collateral_by[k] > 0) {
+            json_object_set_new(o, cause_kind_name((enum cause_kind)k),
+                                json_integer(f->collateral_by[k]));
+        }
+    }
+    return o;
+}
+
+/* What only a worker has. */
+static void add_worker(json_t *o, const struct member_failure *f)
+{
+    char when[MU_TIME_SIZE];
+    bool is_signal = f->outcome.kind == OUTCOME_SIGNALED;
+    json_object_set_new(o, "rank", json_integer(f->rank));
+    json_object_set_new(o, "local_rank", json_integer(f->local_rank));
+    json_object_set_new(o, "pid", json_integer(f->pid));
+    json_object_set_new(o, "exit_status", json_integer(member_failure_status(f)));
+    json_object_set_new(o, "signal", is_signal ? json_integer(f->outcome.code) : json_null());
+    json_object_set_new(o, "core_dumped", json_boolean(f->outcome.core_dumped));
+    json_object_set_new(o, "time",
+                        mu_time_format(f->unix_ms, when) ? json_string(when) : json_null());
+    json_object_set_new(o, "message", job_view_text_json(f->message));
+    json_object_set_new(o, "error_file", text_or_null(f->error_file));
+    json_object_set_new(o, "log_file", text_or_null(f->log_file));
+    json_object_set_new(o, "quote", job_view_text_json(f->quote));
+    json_object_set_new(o, "stderr_tail", job_view_text_json(f->tail));
+}
+
 static json_t *failure_json(const struct member_failure *f)
 {
     if (!f->is_set) {
         return json_null();
     }
-    if (f->is_node) {
-        return json_pack("{s:s, s:o, s:i}", "kind", "node", "reason", json_text(f->why),
-                         "collateral", (int)f->collateral);
-    }
     char how[128];
     outcome_describe(f->outcome, how, sizeof(how));
-    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i}", "kind", "worker", "node",
-                          f->why, "reason", how, "rank", (int)f->rank, "local_rank",
-                          (int)f->local_rank, "pid", (int)f->pid, "exit_status",
-                          outcome_exit_status(f->outcome), "collateral", (int)f->collateral);
-    json_object_set_new(o, "message", json_text(f->message));
-    json_object_set_new(o, "stderr_tail", json_text(f->tail));
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "kind", f->is_node ? "node" : "worker",
+                  "node", f->node_name, "role", f->role, "reason",
+                  job_view_text_json(f->is_node ? f->why : how), "cause", cause_kind_name(f->cause),
+                  "cause_text", text_or_null(f->sentence), "hint", text_or_null(f->hint));
+    if (!f->is_node) {
+        add_worker(o, f);
+    }
+    json_object_set_new(o, "is_consequence", json_boolean(f->blame != CAUSE_OWN));
+    json_object_set_new(o, "collateral", json_integer(f->collateral));
+    json_object_set_new(o, "collateral_causes", collateral_json(f));
+    json_object_set_new(o, "stopped", json_integer(f->stopped));
+    return o;
+}
+
+json_t *job_view_summary_json(const struct member_view *view)
+{
+    json_t *o =
+        json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i}", "run_id", view->run_id, "state",
+                  job_view_state(view), "round", (int)view->round, "restarts", (int)view->restarts,
+                  "max_restarts", (int)view->max_restarts, "min_nodes", (int)view->min_nodes,
+                  "max_nodes", (int)view->max_nodes, "world_size", (int)view->world_size);
+    bool has_ended = view->state == MEMBER_ENDED;
+    json_object_set_new(o, "exit_status",
+                        has_ended ? json_integer(view->exit_status) : json_null());
+    json_object_set_new(o, "failure", failure_json(view->failure));
     return o;
 }
 
@@ -134,16 +192,9 @@ json_t *job_view_json(const struct member_view *view, const struct store_stats *
         joined += view->nodes[i]->state != MEMBER_NODE_GONE;
         json_array_append_new(nodes, node_json(view->nodes[i], now_ms));
     }
-    json_t *o = json_pack("{s:s, s:s, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "run_id",
-                          view->run_id, "state", job_view_state(view), "since_s",
-                          seconds(now_ms - view->state_since_ms), "round", (int)view->round,
-                          "restarts", (int)view->restarts, "max_restarts", (int)view->max_restarts,
-                          "min_nodes", (int)view->min_nodes, "max_nodes", (int)view->max_nodes,
-                          "nodes_joined", joined, "world_size", (int)view->world_size);
-    bool has_ended = view->state == MEMBER_ENDED;
-    json_object_set_new(o, "exit_status",
-                        has_ended ? json_integer(view->exit_status) : json_null());
-    json_object_set_new(o, "failure", failure_json(view->failure));
+    json_t *o = job_view_summary_json(view);
+    json_object_set_new(o, "since_s", json_real(seconds(now_ms - view->state_since_ms)));
+    json_object_set_new(o, "nodes_joined", json_integer(joined));
     if (store != NULL) {
         json_object_set_new(o, "store", job_view_store_json(store));
     }

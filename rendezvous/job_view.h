@@ -13,6 +13,19 @@
 /* "forming", "running", "stopping", "succeeded", "failed" or "stopped". */
 const char *job_view_state(const struct member_view *view);
 
+/*
+ * What is known of a job without its nodes: of fixed size, whatever the job's. A new reference,
+ * owned by the caller.
+ */
+json_t *job_view_summary_json(const struct member_view *view);
+
+/*
+ * A text that somebody else wrote, NULL for none: a worker may write anything, and a tail may begin
+ * amid a character. What is no UTF-8, and control bytes but the ends of lines, become '?'. A new
+ * reference, owned by the caller.
+ */
+json_t *job_view_text_json(const char *text);
+
 /* Of any store: a job's, the shared one. A new reference, owned by the caller. */
 json_t *job_view_store_json(const struct store_stats *store);
 

@@ -53,14 +53,6 @@ void member_node_free(struct member_node *n)
     free(n);
 }
 
-void member_failure_clear(struct member_failure *f)
-{
-    free(f->why);
-    free(f->message);
-    free(f->tail);
-    *f = (struct member_failure){0};
-}
-
 void member_free(struct member *m)
 {
     if (m == NULL) {
@@ -186,83 +178,6 @@ static int on_started(struct member_node *n, const struct ctl_started *s, struct
     return 0;
 }
 
-/* The first failure of a round is its culprit and stops it; what comes after is collateral. */
-static void fail(struct member *m, struct member_failure failure, const char *text)
-{
-    if (m->failure.is_set) {
-        m->failure.collateral++;
-        member_failure_clear(&failure);
-        return;
-    }
-    m->failure = failure;
-    m->failure.is_set = true;
-    if (m->state == MEMBER_RUNNING) {
-        member_stop_round(m, SIGTERM, text);
-    }
-}
-
-/* After a stop order, death by its signal or by SIGKILL is what was asked for. */
-static bool is_ordered(const struct member *m, struct outcome o)
-{
-    return m->state == MEMBER_STOPPING && o.kind == OUTCOME_SIGNALED &&
-           (o.code == SIGTERM || o.code == SIGKILL || o.code == m->stop_signo);
-}
-
-static int on_exited(struct member *m, struct member_node *n, const struct ctl_exited *x,
-                     struct mu_err *err)
-{
-    if (x->local_rank >= n->slots || x->kind > OUTCOME_KIND_LAST || x->kind == OUTCOME_RUNNING ||
-        x->stage > OUTCOME_STAGE_LAST || x->message.len > MU_CTL_MAX_TEXT ||
-        x->tail.len > MU_CTL_MAX_TEXT) {
-        return mu_err_set(err, MU_E_PROTOCOL, 0, "malformed EXITED message");
-    }
-    struct member_worker *w = &n->workers[x->local_rank];
-    if (w->outcome.kind != OUTCOME_RUNNING) {
-        return 0; /* said twice: after a reconnect, for example */
-    }
-    w->outcome = (struct outcome){.kind = (enum outcome_kind)x->kind,
-                                  .stage = (enum outcome_stage)x->stage,
-                                  .code = x->code,
-                                  .core_dumped = x->core_dumped != 0};
-    w->pid = x->pid;
-    w->ended_ms = m->now_ms;
-    n->workers_exited++;
-    if (outcome_is_success(w->outcome) || is_ordered(m, w->outcome) || m->stop_signo != 0) {
-        return 0;
-    }
-    char how[128];
-    outcome_describe(w->outcome, how, sizeof(how));
-    char text[512];
-    snprintf(text, sizeof(text), "rank %u on %s (local rank %u, pid %u) %s",
-             n->first_rank + x->local_rank, n->name, x->local_rank, x->pid, how);
-    fail(m,
-         (struct member_failure){.node = n->id,
-                                 .local_rank = x->local_rank,
-                                 .rank = n->first_rank + x->local_rank,
-                                 .pid = x->pid,
-                                 .outcome = w->outcome,
-                                 .why = mu_strdup(n->name),
-                                 .message = mu_slice_dup(x->message),
-                                 .tail = mu_slice_dup(x->tail)},
-         text);
-    return 0;
-}
-
-static void node_failed(struct member *m, struct member_node *n, const char *why)
-{
-    char text[512];
-    snprintf(text, sizeof(text), "node %s (%s) was lost: %s", n->name, n->address, why);
-    if (m->failure.is_set) {
-        member_log(m, MU_LOG_WARN, "%s", text); /* no report will speak of it */
-    }
-    fail(m,
-         (struct member_failure){.is_node = true,
-                                 .node = n->id,
-                                 .outcome = {.kind = OUTCOME_UNKNOWN},
-                                 .why = mu_strdup(text)},
-         text);
-}
-
 /* The processes of a round are gone, or (`left`) cannot be killed: then nothing is started there.
  */
 static void set_stopped(struct member *m, struct member_node *n, const struct ctl_stopped *s)
@@ -291,7 +206,7 @@ static void on_stopped(struct member *m, struct member_node *n, const struct ctl
     }
     n->state = MEMBER_NODE_STOPPED;
     if (m->state == MEMBER_RUNNING && is_early && m->stop_signo == 0) {
-        node_failed(m, n, "its agent stopped the workers");
+        member_node_failed(m, n, "its agent stopped the workers", CAUSE_OWN);
     }
     member_round_check(m);
 }
@@ -311,36 +226,6 @@ static void on_old_stopped(struct member *m, struct member_node *n, const struct
     }
 }
 
-void member_node_gone(struct member *m, struct member_node *n, const char *why)
-{
-    bool had_part = member_node_is_placed(n) && n->state != MEMBER_NODE_STOPPED;
-    n->state = MEMBER_NODE_GONE;
-    m->live_count--;
-    m->stuck_count -= n->is_stuck;
-    m->busy_count -= n->busy_round != 0 && !n->is_stuck;
-    n->busy_round = 0;
-    n->is_stuck = false;
-    member_effect_add(m, MEMBER_DROP)->node = n->id;
-    switch (m->state) {
-    case MEMBER_FORMING:
-        member_log(m, MU_LOG_NOTICE, "%s (%s) left while the job was forming: %s", n->name,
-                   n->address, why);
-        member_form_try(m);
-        break;
-    case MEMBER_RUNNING:
-    case MEMBER_STOPPING:
-        if (had_part && m->stop_signo == 0) {
-            node_failed(m, n, why);
-        } else {
-            member_log(m, MU_LOG_INFO, "%s (%s) left: %s", n->name, n->address, why);
-        }
-        member_round_check(m);
-        break;
-    case MEMBER_ENDED:
-        break;
-    }
-}
-
 static void on_leave(struct member *m, struct member_node *n, const struct ctl_leave *l)
 {
     char name[32];
@@ -351,7 +236,7 @@ static void on_leave(struct member *m, struct member_node *n, const struct ctl_l
     if (is_host || member_node_is_placed(n) || n->previous_rank != RANK_NONE) {
         member_stop(m, l->signo, why, m->now_ms);
     } else {
-        member_node_gone(m, n, why);
+        member_node_gone(m, n, why, CAUSE_OWN);
     }
 }
 
@@ -371,7 +256,9 @@ int member_message(struct member *m, uint32_t node, const struct ctl_msg *msg, i
     case CTL_STARTED:
         return is_current && msg->started.round == m->round ? on_started(n, &msg->started, err) : 0;
     case CTL_EXITED:
-        return is_current && msg->exited.round == m->round ? on_exited(m, n, &msg->exited, err) : 0;
+        return is_current && msg->exited.round == m->round
+                   ? member_worker_exited(m, n, &msg->exited, err)
+                   : 0;
     case CTL_STOPPED:
         if (is_current && msg->stopped.round == m->round) {
             on_stopped(m, n, &msg->stopped);
@@ -409,7 +296,7 @@ void member_lost(struct member *m, uint32_t node, const char *why, int64_t now_m
     m->now_ms = now_ms;
     struct member_node *n = find_node(m, node);
     if (n != NULL && member_node_is_live(n)) {
-        member_node_gone(m, n, why);
+        member_node_gone(m, n, why, CAUSE_OWN);
     }
 }
 

@@ -24,6 +24,7 @@
  */
 #pragma once
 
+#include "muster/cause.h"
 #include "muster/ctl_msg.h"
 #include "muster/err.h"
 #include "muster/log.h"
@@ -44,6 +45,14 @@ enum member_node_state {
     MEMBER_NODE_STOPPED,  /* has nothing left of this round */
     MEMBER_NODE_GONE,     /* its connection is lost, or it left */
 };
+
+struct member_failure;
+
+/*
+ * The exit status of a job whose culprit this is: the worker's own; 1 for a node, and for a worker
+ * that was stopped before it had one.
+ */
+int member_failure_status(const struct member_failure *f);
 
 /* "forming", "running", ...: also the words of the status document. */
 const char *member_state_name(enum member_state state);
@@ -116,6 +125,7 @@ struct member_worker {
     uint32_t pid; /* 0: not started */
     struct outcome outcome;
     int64_t ended_ms;
+    bool was_stopped; /* it ended because it was told to */
 };
 
 struct member_node {
@@ -139,10 +149,16 @@ struct member_node {
     int64_t busy_deadline_ms; /* by when they must be gone */
     bool is_stuck;            /* not even SIGKILL ends them; no ranks until they are gone */
     bool was_told_waiting;
+    bool wants_report;             /* END brings it the report as JSON */
     struct member_worker *workers; /* owned; `slots` of them */
     uint32_t workers_exited;
 };
 
+/*
+ * The culprit of a round: the first failure of its own doing. One that is a consequence of another
+ * (a closed connection) holds the place only until a better one is heard of, which may come later
+ * by a few milliseconds, or by a node timeout.
+ */
 struct member_failure {
     bool is_set;
     bool is_node; /* the node itself is the culprit, not one of its workers */
@@ -151,10 +167,25 @@ struct member_failure {
     uint32_t rank;
     uint32_t pid;
     struct outcome outcome;
-    char *why;           /* owned; of a node's loss */
-    char *message;       /* owned; the cause, as far as the agent knows it */
-    char *tail;          /* owned; end of the worker's stderr */
-    uint32_t collateral; /* failures that came after it in the same round */
+    enum cause_kind cause;
+    enum cause_blame blame;
+    bool was_ending;  /* it had failed already when a stop signal ended its process */
+    int64_t unix_ms;  /* when it ended, by its agent's clock; 0: not known */
+    char *node_name;  /* owned */
+    char *role;       /* owned */
+    char *why;        /* owned; of a node's loss, else NULL */
+    char *sentence;   /* owned; the cause in words, "" if there is nothing to say */
+    char *hint;       /* owned; what to do about it, or "" */
+    char *message;    /* owned; of its error file, or what could not be executed */
+    char *error_file; /* owned; path on its node, or "" */
+    char *log_file;   /* owned; the same */
+    char *quote;      /* owned; the lines of its stderr or error file that matter, or "" */
+    char *tail;       /* owned; end of its stderr */
+
+    /* What else ended in the same round. */
+    uint32_t collateral; /* other failures */
+    uint32_t collateral_by[CAUSE_KIND_COUNT];
+    uint32_t stopped; /* workers that ended because they were told to */
 };
 
 struct member_view {

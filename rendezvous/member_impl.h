@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of the membership engine, shared by member.c (messages, effects), member_join.c (who
- * is let in), member_time.c (deadlines), member_round.c (forming, assigning, ending) and
- * member_report.c (what people read). Nobody else includes it.
+ * is let in), member_time.c (deadlines), member_round.c (forming, assigning, ending), member_fail.c
+ * (failures and the culprit), member_report.c and member_screen.c (what people read). Nobody else
+ * includes it.
  */
 #pragma once
 
@@ -90,10 +91,18 @@ struct member_effect *member_send(struct member *m, const struct member_node *n,
                                   const struct ctl_msg *msg);
 void member_log(struct member *m, enum mu_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void member_failure_clear(struct member_failure *f);
 void member_goto(struct member *m, enum member_state state);
-void member_node_gone(struct member *m, struct member_node *n, const char *why);
 void member_node_free(struct member_node *n);
+
+/* ---- member_fail.c ---- */
+void member_failure_clear(struct member_failure *f);
+int member_worker_exited(struct member *m, struct member_node *n, const struct ctl_exited *x,
+                         struct mu_err *err);
+/* Its agent is there but has given up the round, or (CAUSE_COLLATERAL) did not end it in time. */
+void member_node_failed(struct member *m, struct member_node *n, const char *why,
+                        enum cause_blame blame);
+void member_node_gone(struct member *m, struct member_node *n, const char *why,
+                      enum cause_blame blame);
 
 /* ---- member_round.c ---- */
 void member_tell_spare(struct member *m, const struct member_node *n);
@@ -110,4 +119,6 @@ char *member_text_waiting(const struct member *m);
 char *member_text_not_formed(const struct member *m);
 char *member_text_failure(const struct member *m); /* one line: who and how */
 char *member_text_summary(const struct member *m); /* one line: how the job ended */
-char *member_text_report(const struct member *m);  /* one screen; a success has none: NULL */
+
+/* ---- member_screen.c ---- */
+char *member_text_report(const struct member *m); /* one screen; a success has none: NULL */

@@ -101,7 +101,8 @@ static void replace(struct member *m, const struct member_node *by)
     for (uint32_t i = 0; i < m->node_count; i++) {
         struct member_node *n = m->nodes[i];
         if (n->agent_id == by->agent_id && n != by && member_node_is_live(n)) {
-            member_node_gone(m, n, "its connection was lost, and it came back with another");
+            member_node_gone(m, n, "its connection was lost, and it came back with another",
+                             CAUSE_OWN);
             return;
         }
     }
@@ -127,6 +128,7 @@ static struct member_node *node_new(struct member *m, const struct ctl_hello *he
         .joined_ms = m->now_ms,
         .heard_ms = m->now_ms,
         .busy_round = hello->current_round,
+        .wants_report = hello->wants_report != 0,
         .busy_deadline_ms = m->now_ms + m->grace_ms + MEMBER_KILL_ALLOWANCE_MS,
         .workers = mu_calloc(hello->slots, sizeof(struct member_worker)),
     };

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What people read about a job: the progress of forming, and one report of a failure.
+ * What people read about a job: the progress of forming, and in one line how it ended. The screen
+ * about a failure is in member_screen.c.
  */
 #include "rendezvous/member_impl.h"
 
-#include "muster/limits.h"
 #include "muster/mem.h"
 #include "muster/names.h"
 #include "rendezvous/rank_assign.h"
-
-#include <errno.h>
 
 enum { NAMES_SHOWN = 8 };
 
@@ -137,8 +135,9 @@ char *member_text_failure(const struct member *m)
     } else {
         char how[128];
         outcome_describe(f->outcome, how, sizeof(how));
-        mu_buf_printf(&b, "rank %u on %s (local rank %u, pid %u) %s", f->rank, f->why,
-                      f->local_rank, f->pid, how);
+        mu_buf_printf(&b, "rank %u on %s (local rank %u, pid %u) %s%s%s", f->rank, f->node_name,
+                      f->local_rank, f->pid, f->was_ending ? "failed (and was " : "", how,
+                      f->was_ending ? " before it had ended)" : "");
     }
     return take_text(&b);
 }
@@ -155,84 +154,9 @@ char *member_text_summary(const struct member *m)
         return member_text_not_formed(m);
     }
     char *failure = member_text_failure(m);
-    char *text = mu_asprintf("job '%s' failed: %s", m->run_id, failure);
+    bool has_cause = m->failure.sentence != NULL && m->failure.sentence[0] != '\0';
+    char *text = mu_asprintf("job '%s' failed: %s%s%s", m->run_id, failure, has_cause ? ": " : "",
+                             has_cause ? m->failure.sentence : "");
     free(failure);
     return text;
-}
-
-/* A line is what ends in \n or \r (progress bars). Empty ones are not shown. */
-static const char *next_line(const char *line, size_t *ret_len)
-{
-    line += strspn(line, "\r\n");
-    *ret_len = strcspn(line, "\r\n");
-    return *ret_len > 0 ? line : NULL;
-}
-
-/* One line, without the control bytes that would reach a terminal. */
-static void append_visible(const char *text, size_t len, struct mu_buf *out)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool is_visible = (c >= 0x20 && c != 0x7f) || c == '\t';
-        mu_buf_append_u8(out, is_visible ? c : '?');
-    }
-    mu_buf_append_u8(out, '\n');
-}
-
-/* The last lines. */
-static void quote_tail(const char *tail, struct mu_buf *out)
-{
-    size_t len = 0;
-    size_t count = 0;
-    for (const char *l = tail; (l = next_line(l, &len)) != NULL; l += len) {
-        count++;
-    }
-    for (const char *l = tail; (l = next_line(l, &len)) != NULL; l += len) {
-        if (count-- > MU_REPORT_TAIL_LINES) {
-            continue;
-        }
-        mu_buf_printf(out, "    | ");
-        append_visible(l, len, out);
-    }
-}
-
-char *member_text_report(const struct member *m)
-{
-    const struct member_failure *f = &m->failure;
-    if (m->exit_status == 0 || m->stop_signo != 0 || !f->is_set) {
-        return NULL;
-    }
-    struct mu_buf b = {0};
-    char *failure = member_text_failure(m);
-    mu_buf_printf(&b, "job '%s' failed: %s\n", m->run_id, failure);
-    free(failure);
-    mu_buf_printf(&b, "  round     %u, after %u of %u restarts\n", m->round, m->restarts,
-                  m->max_restarts);
-    if (m->state == MEMBER_FORMING) {
-        mu_buf_printf(&b, "  waited    %.1f s for a replacement: none joined\n",
-                      (double)m->join_timeout_ms / 1e3);
-    }
-    if (f->collateral > 0) {
-        mu_buf_printf(&b, "  then      %u more failure%s, as a consequence of it\n", f->collateral,
-                      f->collateral == 1 ? "" : "s");
-    }
-    bool is_exec = !f->is_node && f->outcome.kind == OUTCOME_EXEC_FAILED;
-    if (f->message != NULL && f->message[0] != '\0') {
-        mu_buf_printf(&b, is_exec ? "  what      " : "  error     ");
-        append_visible(f->message, strcspn(f->message, "\r\n"), &b);
-    }
-    if (is_exec) {
-        bool is_missing = f->outcome.code == ENOENT && (f->outcome.stage == OUTCOME_STAGE_PROGRAM ||
-                                                        f->outcome.stage == OUTCOME_STAGE_SCRIPT);
-        if (is_missing) {
-            mu_buf_printf(&b, "  hint      is it on that node, under the same path?\n");
-        }
-    } else if (f->tail != NULL && f->tail[0] != '\0') {
-        mu_buf_printf(&b, "  last lines of its stderr:\n");
-        quote_tail(f->tail, &b);
-    } else if (!f->is_node) {
-        mu_buf_printf(&b, "  it wrote nothing to stderr\n");
-    }
-    mu_buf_printf(&b, "  every worker of the job was stopped; exit status %d", m->exit_status);
-    return take_text(&b);
 }

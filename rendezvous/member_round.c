@@ -4,6 +4,7 @@
  */
 #include "rendezvous/member_impl.h"
 
+#include "muster/job_report.h"
 #include "muster/mem.h"
 #include "rendezvous/rank_assign.h"
 
@@ -172,18 +173,13 @@ void member_form_try(struct member *m)
     }
 }
 
-static int failure_status(const struct member_failure *f)
-{
-    return f->is_set && !f->is_node ? outcome_exit_status(f->outcome) : 1;
-}
-
 void member_form_expire(struct member *m)
 {
     if (m->busy_count > 0 && member_usable(m) >= m->min_nodes) {
         m->state_deadline_ms = m->busy_deadline_ms; /* all are here, some not quite ready */
         return;
     }
-    member_end(m, failure_status(&m->failure));
+    member_end(m, member_failure_status(&m->failure));
 }
 
 /* ---- stopping ---- */
@@ -261,7 +257,7 @@ static void decide(struct member *m)
         member_log(m, MU_LOG_NOTICE, "restart %u of %u: %s", m->restarts, m->max_restarts, text);
         free(text);
     } else {
-        member_end(m, failure_status(f));
+        member_end(m, member_failure_status(f));
         return;
     }
     member_form_begin(m);
@@ -286,6 +282,31 @@ void member_round_check(struct member *m)
 
 /* ---- ending ---- */
 
+/* Whose worker brought the job down, as END tells it to a node. */
+static int32_t culprit_for(const struct member *m, const struct member_node *n)
+{
+    const struct member_failure *f = &m->failure;
+    if (!f->is_set || f->is_node || m->stop_signo != 0) {
+        return CTL_CULPRIT_NONE;
+    }
+    return f->node == n->id ? (int32_t)f->local_rank : CTL_CULPRIT_ELSEWHERE;
+}
+
+/* `text` is for people, `json` the report for who asked for it; either may be NULL. */
+static void send_end(struct member *m, const struct member_node *n, const char *text,
+                     bool is_report, const char *json)
+{
+    size_t text_len = text != NULL ? strlen(text) : 0;
+    struct ctl_msg msg = {.type = CTL_END,
+                          .end = {.exit_status = m->exit_status,
+                                  .is_report = is_report,
+                                  .culprit = culprit_for(m, n)}};
+    struct member_effect *e = member_send(m, n, &msg);
+    e->text = mu_asprintf("%s%s", text != NULL ? text : "", json != NULL ? json : "");
+    e->msg.end.text = (struct mu_slice){.ptr = e->text, .len = text_len};
+    e->msg.end.report = mu_slice_of(e->text + text_len);
+}
+
 void member_end(struct member *m, int exit_status)
 {
     m->exit_status = exit_status;
@@ -294,23 +315,24 @@ void member_end(struct member *m, int exit_status)
     const struct member_node *lead = member_lead(m);
     member_goto(m, MEMBER_ENDED);
     m->state_deadline_ms = INT64_MAX;
+    struct member_view view = member_look(m);
+    char *json = NULL;
     for (uint32_t i = 0; i < m->node_count; i++) {
         const struct member_node *n = m->nodes[i];
         if (!member_node_is_live(n)) {
             continue;
         }
-        bool is_report = n == lead && report != NULL;
-        struct ctl_msg msg = {.type = CTL_END,
-                              .end = {.exit_status = exit_status, .is_report = is_report}};
-        struct member_effect *e = member_send(m, n, &msg);
-        if (exit_status != 0) {
-            e->text = mu_strdup(is_report ? report : summary);
-            e->msg.end.text = mu_slice_of(e->text);
+        if (n->wants_report && json == NULL) {
+            json = job_report_text(&view, summary);
         }
+        bool is_report = n == lead && report != NULL;
+        const char *text = exit_status == 0 ? NULL : is_report ? report : summary;
+        send_end(m, n, text, is_report, n->wants_report ? json : NULL);
     }
     struct member_effect *over = member_effect_add(m, MEMBER_OVER);
     over->exit_status = exit_status;
     over->text = mu_strdup(report != NULL ? report : summary);
+    free(json);
     free(report);
     free(summary);
 }

@@ -25,7 +25,7 @@ static void check_silence(struct member *m)
         if (silent_ms >= m->node_timeout_ms) {
             char why[128];
             snprintf(why, sizeof(why), "not heard of for %.1f s", (double)silent_ms / 1e3);
-            member_node_gone(m, n, why);
+            member_node_gone(m, n, why, CAUSE_OWN);
         } else {
             m->next_silence_ms = min_ms(m->next_silence_ms, n->heard_ms + m->node_timeout_ms);
         }
@@ -91,7 +91,7 @@ static void give_up_stopping(struct member *m)
     for (uint32_t i = 0; i < m->node_count && m->state == MEMBER_STOPPING; i++) {
         struct member_node *n = m->nodes[i];
         if (member_node_is_live(n) && member_node_is_placed(n) && n->state != MEMBER_NODE_STOPPED) {
-            member_node_gone(m, n, "did not stop its workers in time");
+            member_node_gone(m, n, "did not stop its workers in time", CAUSE_COLLATERAL);
         }
     }
     member_round_check(m);
@@ -107,7 +107,8 @@ static void give_up_busy(struct member *m)
             continue;
         }
         if (m->now_ms >= n->busy_deadline_ms) {
-            member_node_gone(m, n, "did not stop the workers it came with in time");
+            member_node_gone(m, n, "did not stop the workers it came with in time",
+                             CAUSE_COLLATERAL);
         } else {
             m->busy_deadline_ms = min_ms(m->busy_deadline_ms, n->busy_deadline_ms);
         }

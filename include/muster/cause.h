@@ -42,14 +42,15 @@
     C(24, STORE_LOST, "store_lost", "connection to the store lost") \
     C(25, TIMEOUT, "timeout", "collective timed out")               \
     C(26, STOPPED, "stopped", "stopped")                            \
-    C(27, NODE_LOST, "node_lost", "node lost")
+    C(27, NODE_LOST, "node_lost", "node lost")                      \
+    C(28, TIMER, "timer", "file timer ran out")
 
 enum cause_kind {
 #define C(number, NAME, name, phrase) CAUSE_##NAME = number,
     CAUSE_KINDS(C)
 #undef C
 };
-enum { CAUSE_KIND_LAST = CAUSE_NODE_LOST, CAUSE_KIND_COUNT };
+enum { CAUSE_KIND_LAST = CAUSE_TIMER, CAUSE_KIND_COUNT };
 
 enum cause_blame {
     CAUSE_OWN = 0,        /* of its own doing, as far as can be seen */

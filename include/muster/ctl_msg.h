@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-enum { CTL_VERSION = 2, CTL_PREFACE_LEN = 8, CTL_FIRST_BYTE = 0x9d };
+enum { CTL_VERSION = 3, CTL_PREFACE_LEN = 8, CTL_FIRST_BYTE = 0x9d };
 
 /* One struct per message: struct ctl_hello, struct ctl_assign, ... Strings borrow from the input.
  */
@@ -60,6 +60,9 @@ enum ctl_owned_answer {
     CTL_OWNED_PID,    /* a process of that pid is one, but its socket is not to be seen */
     CTL_OWNED_SOCKET, /* one of them holds the socket */
 };
+
+/* END: `culprit` if it is no local rank. */
+enum { CTL_CULPRIT_ELSEWHERE = -1, CTL_CULPRIT_NONE = -2 };
 
 /* "HELLO", "ASSIGN", ...; "?" for a number that is no type. */
 const char *ctl_type_name(enum ctl_type type);

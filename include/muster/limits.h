@@ -49,4 +49,12 @@ enum {
 };
 
 /* What is kept of a worker's stderr for the failure report. */
-enum { MU_STDERR_TAIL = 64 * 1024, MU_REPORT_TAIL = 4 * 1024, MU_REPORT_TAIL_LINES = 20 };
+enum { MU_STDERR_TAIL = 64 * 1024, MU_REPORT_TAIL = 4 * 1024, MU_REPORT_TAIL_LINES = 12 };
+
+/* What a report keeps of the cause: with two tails and a message, escaped, still one frame. */
+enum {
+    MU_REPORT_SENTENCE = 512,
+    MU_REPORT_HINT = 256,
+    MU_REPORT_PATH = 1024,
+    MU_REPORT_MAX = 48 * 1024,
+};

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Strict numbers from text: the whole text must be the number, and it must be within bounds.
+ * Strict numbers from text: the whole text must be the number, and it must be within bounds. And
+ * times as text.
  * Threading: any.
  */
 #pragma once
 
 #include "muster/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Decimal integer in [min, max]. On failure `err` says what was expected (MU_E_USAGE). */
@@ -25,3 +27,8 @@ int mu_parse_size(const char *text, int64_t *ret_bytes, struct mu_err *err);
 /* "N" or "MIN:MAX" with 1 <= MIN <= MAX <= limit. */
 int mu_parse_range(const char *text, int64_t limit, int64_t *ret_min, int64_t *ret_max,
                    struct mu_err *err);
+
+enum { MU_TIME_SIZE = 32 };
+
+/* "2026-11-24T12:01:12Z" of milliseconds since 1970; false if that is no time, 0 included. */
+bool mu_time_format(int64_t unix_ms, char text[MU_TIME_SIZE]);

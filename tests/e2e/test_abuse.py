@@ -12,7 +12,7 @@ import sys
 from muster import MUSTER, PATIENCE, WORKER, Case, expect
 from procs import Proc, wait_for
 
-PREFACE = b"\x9dmst" + struct.pack("<HH", 2, 0)
+PREFACE = b"\x9dmst" + struct.pack("<HH", 3, 0)
 LIMIT = 90
 
 
@@ -30,11 +30,12 @@ def hello(run_id: bytes = b"j", nodes: int = 1, node_timeout_ms: int = 5000) -> 
                            + struct.pack("<IIii", 1, 1, -1, -1) + text(b"default")
                            + struct.pack("<III", nodes, nodes, 0)
                            + struct.pack("<qqqq", 60000, 0, node_timeout_ms, 0)
-                           + struct.pack("<I", 0) + text(b""))
+                           + struct.pack("<IB", 0, 0) + text(b""))
 
 
 def exited(tail: bytes) -> bytes:
-    return frame(3, struct.pack("<IIIBBBi", 1, 0, 5, 1, 0, 0, 3) + text(b"") + text(tail))
+    return frame(3, struct.pack("<IIIBBBiBBBq", 1, 0, 5, 1, 0, 0, 3, 1, 0, 0, 0)
+                 + text(b"") * 6 + text(tail))
 
 
 def connect(t: Case, data: bytes = b"") -> socket.socket:

@@ -219,6 +219,9 @@ static void act_on_agent(struct sim *s, const struct sim_action *action)
         extend(&a->cut_until_ms, s->now_ms + action->value);
         extend(&s->calm_since_ms, a->cut_until_ms);
     } else if (action->kind == SIM_END_WORKER) {
+        if (action->cause != CAUSE_UNKNOWN) {
+            a->procs.workers[action->value].plan.cause = action->cause;
+        }
         sim_agent_end_worker(s, index, (uint32_t)action->value, action->outcome);
     } else {
         sim_trace(s, "%s loses its connection", a->name);

@@ -41,7 +41,8 @@ struct sim_plan {
     int64_t spawn_ms; /* until its exec */
     int64_t life_ms;  /* from then on; -1: until it is told to stop */
     struct outcome outcome;
-    int64_t term_ms; /* from a stop signal to its end; -1: it ignores them */
+    enum cause_kind cause; /* what the agent makes of it */
+    int64_t term_ms;       /* from a stop signal to its end; -1: it ignores them */
     struct outcome term_outcome;
     bool is_stuck;       /* does not even die of SIGKILL before its life is over */
     bool leaves_process; /* a descendant outlives it, until a stop signal */
@@ -62,7 +63,9 @@ struct sim_procs {
     struct assignment assignment;
     uint32_t alive;
     bool has_leftover;
-    bool was_told; /* to stop */
+    bool was_told;  /* to stop */
+    int signo;      /* the last stop signal they were sent; 0: none */
+    bool is_killed; /* SIGKILL was sent */
     struct sim_worker workers[SIM_MAX_SLOTS];
 };
 
@@ -126,6 +129,7 @@ struct sim_action {
     int32_t agent; /* or SIM_STANDALONE: the coordinator */
     int64_t value;
     struct outcome outcome;
+    enum cause_kind cause; /* of that end; 0: as planned */
 };
 
 struct sim_event {

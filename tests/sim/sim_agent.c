@@ -63,7 +63,10 @@ static void start_workers(struct sim *s, uint32_t agent, const struct assignment
             p->is_open = false;
             p->workers[0].outcome =
                 (struct outcome){.kind = OUTCOME_EXEC_FAILED, .code = 2 /* ENOENT */};
-            agent_start_failed(a->engine, p->workers[0].outcome, "no such program", s->now_ms);
+            struct agent_exit x = {.outcome = p->workers[0].outcome,
+                                   .cause = CAUSE_EXEC,
+                                   .message = mu_slice_of("no such program")};
+            agent_start_failed(a->engine, &x, s->now_ms);
             return;
         }
         w->pid = s->next_pid++;
@@ -98,6 +101,7 @@ static void signal_workers(struct sim *s, uint32_t agent, int signo)
         return;
     }
     p->was_told = true;
+    p->signo = signo;
     for (uint32_t i = 0; i < a->config.slots; i++) {
         struct sim_worker *w = &p->workers[i];
         if (w->outcome.kind != OUTCOME_RUNNING) {
@@ -125,6 +129,7 @@ static void kill_workers(struct sim *s, uint32_t agent)
         return;
     }
     a->procs.was_told = true;
+    a->procs.is_killed = true;
     for (uint32_t i = 0; i < a->config.slots; i++) {
         const struct sim_worker *w = &a->procs.workers[i];
         if (w->outcome.kind == OUTCOME_RUNNING && !w->plan.is_stuck) {
@@ -148,8 +153,14 @@ void sim_agent_end_worker(struct sim *s, uint32_t agent, uint32_t slot, struct o
     sim_trace(s, "%s worker %u %s", a->name, slot, how);
     p->workers[slot].outcome = outcome;
     p->alive--;
-    agent_worker_exited(a->engine, slot, outcome, mu_slice_of("a message"),
-                        mu_slice_of("last words\n"), s->now_ms);
+    struct cause_stop stop = {.signo = p->signo, .is_killed = p->is_killed};
+    enum cause_kind cause = p->workers[slot].plan.cause;
+    struct agent_exit x = {.outcome = outcome,
+                           .cause = cause,
+                           .blame = cause_blame_of(cause, outcome, stop),
+                           .message = mu_slice_of("a message"),
+                           .tail = mu_slice_of("last words\n")};
+    agent_worker_exited(a->engine, slot, &x, s->now_ms);
     if (p->alive == 0 && p->has_leftover) {
         agent_leftover(a->engine, 1, "pid 1, sleep", s->now_ms);
     } else if (p->alive == 0) {
@@ -271,6 +282,8 @@ void sim_agent_carry_out(struct sim *s, uint32_t agent)
             break;
         case AGENT_PRINT:
             sim_trace(s, "%s prints the report", a->name);
+            break;
+        case AGENT_OVER:
             break;
         case AGENT_EXIT:
             finish(s, agent, e->exit_status);

@@ -146,7 +146,7 @@ static void check_culprit(struct sim *s, const struct member_view *view, int exi
     if (!f->is_set) {
         return;
     }
-    int expected = f->is_node ? 1 : outcome_exit_status(f->outcome);
+    int expected = member_failure_status(f);
     if (exit_status != expected) {
         sim_violate(s, "exit status %d, but the culprit's is %d", exit_status, expected);
     }

@@ -46,6 +46,7 @@ static struct sim_plan some_plan(struct sim *s, uint32_t agent, uint32_t slot)
     p.is_stuck = sim_rand_chance(r, 1) && sim_rand_chance(r, 30);
     p.life_ms = p.is_stuck ? sim_rand_range(r, 0, 40000) : p.life_ms;
     p.leaves_process = sim_rand_chance(r, 2);
+    p.cause = sim_rand_chance(r, 30) ? CAUSE_PEER_LOST : CAUSE_EXIT;
     p.is_not_started = slot == 0 && sim_rand_chance(r, 1);
     return p;
 }

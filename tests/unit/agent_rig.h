@@ -116,6 +116,7 @@ static void take(void)
             break;
         case AGENT_LOG:
         case AGENT_PRINT:
+        case AGENT_OVER:
             break;
         }
     }
@@ -178,8 +179,10 @@ __attribute__((unused)) static void hear_end(int exit_status)
 
 __attribute__((unused)) static void end_worker(uint32_t local_rank, int status)
 {
-    agent_worker_exited(a, local_rank, (struct outcome){.kind = OUTCOME_EXITED, .code = status},
-                        mu_slice_of("message"), mu_slice_of("tail"), now);
+    struct agent_exit x = {.outcome = {.kind = OUTCOME_EXITED, .code = status},
+                           .message = mu_slice_of("message"),
+                           .tail = mu_slice_of("tail")};
+    agent_worker_exited(a, local_rank, &x, now);
 }
 
 __attribute__((unused)) static void join(bool is_embedded)

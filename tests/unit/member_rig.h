@@ -171,16 +171,27 @@ static int hear(uint32_t node, const struct ctl_msg *msg)
     return rc;
 }
 
-static void hear_exited(uint32_t node, uint32_t round, uint32_t local_rank, struct outcome o)
+/* What an agent says of a worker that it has stopped if the job is stopping. */
+static void hear_exited_of(uint32_t node, uint32_t round, uint32_t local_rank, struct outcome o,
+                           enum cause_kind cause)
 {
+    bool is_stopping = member_look(m).state == MEMBER_STOPPING;
+    struct cause_stop stop = {.signo = is_stopping ? SIGTERM : 0};
     struct ctl_msg msg = {.type = CTL_EXITED,
                           .exited = {.round = round,
                                      .local_rank = local_rank,
                                      .pid = 500 + local_rank,
                                      .kind = (uint8_t)o.kind,
                                      .code = o.code,
+                                     .cause = (uint8_t)cause,
+                                     .blame = (uint8_t)cause_blame_of(cause, o, stop),
                                      .tail = mu_slice_of("first\nlast words\n")}};
     assert_int_equal(hear(node, &msg), 0);
+}
+
+static void hear_exited(uint32_t node, uint32_t round, uint32_t local_rank, struct outcome o)
+{
+    hear_exited_of(node, round, local_rank, o, CAUSE_EXIT);
 }
 
 __attribute__((unused)) static void hear_exit(uint32_t node, uint32_t round, uint32_t local_rank,

@@ -74,8 +74,8 @@ static void test_tail_is_cut(void **state)
     static char text[MU_REPORT_TAIL + 100];
     memset(text, 'x', sizeof(text));
     struct mu_slice tail = {.ptr = text, .len = sizeof(text)};
-    agent_worker_exited(a, 0, (struct outcome){.kind = OUTCOME_UNKNOWN}, mu_slice_of(""), tail,
-                        now);
+    struct agent_exit x = {.outcome = {.kind = OUTCOME_UNKNOWN}, .tail = tail};
+    agent_worker_exited(a, 0, &x, now);
     expect("EXITED 0 tail 4096; signal 15");
 }
 
@@ -113,8 +113,9 @@ static void test_cannot_start(void **state)
     join(false);
     hear_assign(1);
     forget();
-    struct outcome o = {.kind = OUTCOME_EXEC_FAILED, .code = 2};
-    agent_start_failed(a, o, "no such program", now);
+    struct agent_exit x = {.outcome = {.kind = OUTCOME_EXEC_FAILED, .code = 2},
+                           .message = mu_slice_of("no such program")};
+    agent_start_failed(a, &x, now);
     expect("EXITED 0 tail 0; signal 15; STOPPED r1 left 0");
 }
 

@@ -27,11 +27,11 @@ struct vector {
 };
 
 static const struct vector vectors[] = {
-    {"6a000000 01 "
+    {"6b000000 01 "
      "03000000 6a6f62 8877665544332211 05000000 6e6f646531 0a000000 08000000 "
      "ffffffff 02000000 07000000 64656661756c74 01000000 04000000 03000000 "
      "c027090000000000 3075000000000000 8813000000000000 e803000000000000 05000000 "
-     "02000000 abcd",
+     "01 02000000 abcd",
      {.type = CTL_HELLO,
       .hello = {.run_id = STR("job"),
                 .agent_id = 0x1122334455667788,
@@ -49,10 +49,13 @@ static const struct vector vectors[] = {
                 .node_timeout_ms = 5000,
                 .grace_ms = 1000,
                 .current_round = 5,
+                .wants_report = 1,
                 .proof = STR("\xab\xcd")}}},
     {"11000000 02 07000000 08000000 0100000002000000",
      {.type = CTL_STARTED, .started = {.round = 7, .pids = STR("\1\0\0\0\2\0\0\0")}}},
-    {"23000000 03 07000000 01000000 39300000 02 00 01 0b000000 03000000 776879 04000000 6279650a",
+    {"4b000000 03 07000000 01000000 39300000 02 00 01 0b000000 0b 00 01 8813000000000000 "
+     "02000000 6974 01000000 68 03000000 776879 02000000 2f65 02000000 2f6c 02000000 713b "
+     "04000000 6279650a",
      {.type = CTL_EXITED,
       .exited = {.round = 7,
                  .local_rank = 1,
@@ -61,7 +64,16 @@ static const struct vector vectors[] = {
                  .stage = 0,
                  .core_dumped = 1,
                  .code = 11,
+                 .cause = 11,
+                 .blame = 0,
+                 .was_ending = 1,
+                 .unix_ms = 5000,
+                 .sentence = STR("it"),
+                 .hint = STR("h"),
                  .message = STR("why"),
+                 .error_file = STR("/e"),
+                 .log_file = STR("/l"),
+                 .quote = STR("q;"),
                  .tail = STR("bye\n")}}},
     {"09000000 04 07000000 02000000", {.type = CTL_STOPPED, .stopped = {.round = 7, .left = 2}}},
     {"05000000 05 07000000", {.type = CTL_HEARTBEAT, .heartbeat = {.round = 7}}},
@@ -93,8 +105,13 @@ static const struct vector vectors[] = {
     {"18000000 14 07000000 0f000000 3075000000000000 03000000 776879",
      {.type = CTL_STOP,
       .stop = {.round = 7, .signo = 15, .grace_ms = 30000, .reason = STR("why")}}},
-    {"0c000000 15 89000000 01 02000000 6f6b",
-     {.type = CTL_END, .end = {.exit_status = 137, .is_report = 1, .text = STR("ok")}}},
+    {"16000000 15 89000000 01 ffffffff 02000000 6f6b 02000000 7b7d",
+     {.type = CTL_END,
+      .end = {.exit_status = 137,
+              .is_report = 1,
+              .culprit = CTL_CULPRIT_ELSEWHERE,
+              .text = STR("ok"),
+              .report = STR("{}")}}},
     {"07000000 16 02000000 7b7d", {.type = CTL_STATUS_REPLY, .status_reply = {.json = STR("{}")}}},
     {"15000000 17 0900000000000000 07000000 39300000 50c30000",
      {.type = CTL_WHOSE, .whose = {.token = 9, .round = 7, .pid = 12345, .port = 50000}}},
@@ -254,7 +271,7 @@ static void test_errors(void **state)
 static void test_preface(void **state)
 {
     (void)state;
-    static const uint8_t want[CTL_PREFACE_LEN] = {0x9d, 0x6d, 0x73, 0x74, 0x02, 0x00, 0x00, 0x00};
+    static const uint8_t want[CTL_PREFACE_LEN] = {0x9d, 0x6d, 0x73, 0x74, 0x03, 0x00, 0x00, 0x00};
     struct mu_buf out = {0};
     ctl_preface_append(&out);
     assert_int_equal(out.len, sizeof(want));
@@ -274,7 +291,7 @@ static void test_preface_errors(void **state)
     static const uint8_t other_version[] = {0x9d, 0x6d, 0x73, 0x74, 0x02, 0x01, 0x00, 0x00};
     assert_int_equal(ctl_preface_check(other_version, sizeof(other_version), &err), -1);
     assert_int_equal(err.code, MU_E_PROTOCOL);
-    assert_string_equal(err.text, "control protocol version 258, this is version 2: run the same "
+    assert_string_equal(err.text, "control protocol version 258, this is version 3: run the same "
                                   "muster on every node");
     assert_int_equal(ctl_preface_check("\x9d", 1, &err), 0);
     assert_int_equal(ctl_preface_check("\x9dmsx", 4, &err), -1);

@@ -24,7 +24,8 @@ static void test_worker_fails(void **state)
     expect("0 END 3 report; 1 END 3; over 3");
     expect_said("job 'j' failed: rank 3 on node2 (local rank 1, pid 501) exited with status 3\n"
                 "  round     1, after 0 of 0 restarts\n"
-                "  then      2 more failures, as a consequence of it\n"
+                "  then      2 more failures, as a consequence of it: exit status (2); 1 was "
+                "stopped\n"
                 "  last lines of its stderr:\n"
                 "    | first\n"
                 "    | last words\n"
@@ -47,9 +48,9 @@ static void test_report_is_one_screen(void **state)
     assert_int_equal(hear(0, &msg), 0);
     mu_buf_fini(&tail);
     stop_both(1);
-    assert_null(strstr(rig_text(&said), "line 79"));
+    assert_null(strstr(rig_text(&said), "line 87"));
     assert_null(strchr(rig_text(&said), '\033'));
-    expect_said("    | line 80?[2J\n    | line 81?[2J\n");
+    expect_said("    | line 88?[2J\n    | line 89?[2J\n");
 }
 
 static void test_restart(void **state)

@@ -192,6 +192,19 @@ static void test_range(void **state)
     }
 }
 
+static void test_time(void **state)
+{
+    (void)state;
+    char text[MU_TIME_SIZE];
+    assert_true(mu_time_format(1700000000999, text));
+    assert_string_equal(text, "2023-11-14T22:13:20Z");
+    assert_true(mu_time_format(INT64_C(253402300799999), text));
+    assert_string_equal(text, "9999-12-31T23:59:59Z");
+    assert_false(mu_time_format(0, text));
+    assert_false(mu_time_format(-5, text));
+    assert_false(mu_time_format(INT64_MAX, text));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_duration_refuses),
         cmocka_unit_test(test_range),
         cmocka_unit_test(test_size),
+        cmocka_unit_test(test_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

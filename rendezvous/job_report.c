@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "muster/job_report.h"
+
+#include "muster/limits.h"
+#include "muster/version.h"
+#include "rendezvous/job_view.h"
+
+#include <string.h>
+
+enum { FORMAT = 1 };
+
+static char *take_text(json_t *document)
+{
+    char *text = json_dumps(document, JSON_INDENT(2));
+    json_decref(document);
+    return text;
+}
+
+/* `job` with the head that all reports have; takes the reference. */
+static json_t *with_head(json_t *job, const char *summary)
+{
+    json_t *document = json_pack("{s:i, s:s}", "report_format", FORMAT, "muster", MUSTER_VERSION);
+    json_object_update(document, job);
+    json_decref(job);
+    json_object_set_new(document, "summary", job_view_text_json(summary));
+    return document;
+}
+
+char *job_report_text(const struct member_view *view, const char *summary)
+{
+    char *text = take_text(with_head(job_view_summary_json(view), summary));
+    if (strlen(text) <= MU_REPORT_MAX) {
+        return text;
+    }
+    /* No text that a worker can write makes it that long, but an agent is not asked what it is. */
+    free(text);
+    json_t *job = job_view_summary_json(view);
+    json_t *failure = json_object_get(job, "failure");
+    json_object_set_new(failure, "stderr_tail", json_string(""));
+    json_object_set_new(failure, "quote", json_string(""));
+    json_object_set_new(failure, "message", json_string(""));
+    return take_text(with_head(job, ""));
+}
+
+char *job_report_text_alone(const char *run_id, int exit_status, const char *summary)
+{
+    json_t *job =
+        json_pack("{s:s, s:s, s:i, s:n}", "run_id", run_id, "state",
+                  exit_status > 128 ? "stopped" : "failed", "exit_status", exit_status, "failure");
+    return take_text(with_head(job, summary));
+}
