@@ -19,7 +19,7 @@ struct doc {
     const char *usage[4];
     const char *purpose;
     struct term examples[5]; /* term: what for; text: the command */
-    struct term environment[12];
+    struct term environment[14];
     struct term exits[8];
 };
 
@@ -58,6 +58,9 @@ static const struct doc docs[] = {
                  "SLURM_STEP_GPUS, SLURM_GPUS_ON_NODE or SLURM_JOB_GPUS says how many."},
                 {"TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE",
                  "--line-prefix, unless that is given; empty is unset."},
+                {"TORCHELASTIC_ERROR_FILE",
+                 "If whoever starts muster has set it: where muster leaves the root cause of a "
+                 "failure, in the format of torch's error files."},
                 {"TMPDIR", "Where the run's directory is made, unless --log-dir is given. "
                            "Default: /tmp."},
                 {"TORCHELASTIC_ENABLE_FILE_TIMER",

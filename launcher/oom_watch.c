@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_SIZE = 256 * 1024 };
+enum { FIRST_SIZE = 4096, MAX_SIZE = 1024 * 1024 };
 
 struct counter {
+    char *of;     /* owned; the text of /proc/PID/cgroup it belongs to */
     char *file;   /* owned; NULL: there is none */
     char *cgroup; /* owned; NULL: the machine's */
     int64_t limit;
@@ -19,6 +20,7 @@ struct counter {
 };
 
 struct oom_watch {
+    char *mountinfo;          /* owned; NULL: not to be had */
     struct counter *counters; /* owned; the first is of this process */
     size_t count;
     size_t *of_worker; /* owned; index by local rank */
@@ -32,11 +34,16 @@ static char *read_text(const char *path)
     if (fd < 0) {
         return NULL;
     }
-    char *text = mu_alloc(TEXT_SIZE);
+    size_t size = FIRST_SIZE;
     size_t len = 0;
-    ssize_t n = 0;
-    while (len < TEXT_SIZE - 1 && (n = read(fd, text + len, TEXT_SIZE - 1 - len)) > 0) {
+    char *text = mu_alloc(size);
+    ssize_t n;
+    while ((n = read(fd, text + len, size - 1 - len)) > 0) {
         len += (size_t)n;
+        if (len == size - 1 && size < MAX_SIZE) {
+            size *= 2;
+            text = mu_realloc(text, size);
+        }
     }
     text[len] = '\0';
     return text;
@@ -173,19 +180,14 @@ static int64_t read_limit(const char *dir, int version)
     return value > 0 && value < INT64_C(1) << 60 ? value : 0;
 }
 
-/* The counter of what a process is in. */
-static struct counter counter_of(pid_t pid)
+/* The counter for those whose /proc/PID/cgroup reads like this. */
+static struct counter counter_of(const struct oom_watch *w, const char *cgroup)
 {
-    struct counter c = {0};
-    mu_autofree char *cgroup_file = mu_asprintf("/proc/%d/cgroup", (int)pid);
-    mu_autofree char *cgroup = read_text(cgroup_file);
-    mu_autofree char *mountinfo = read_text("/proc/self/mountinfo");
+    struct counter c = {.of = mu_strdup(cgroup)};
     mu_autofree char *dir = NULL;
-    char *name = NULL;
     int version =
-        cgroup != NULL && mountinfo != NULL ? oom_watch_locate(cgroup, mountinfo, &dir, &name) : 0;
+        w->mountinfo != NULL ? oom_watch_locate(cgroup, w->mountinfo, &dir, &c.cgroup) : 0;
     if (version != 0) {
-        c.cgroup = name;
         c.file = mu_asprintf("%s/%s", dir, version == 2 ? "memory.events" : "memory.oom_control");
         c.limit = read_limit(dir, version);
         if (read_counter(c.file, &c.seen)) {
@@ -193,23 +195,33 @@ static struct counter counter_of(pid_t pid)
         }
         free(c.file);
         free(c.cgroup);
-        c = (struct counter){0};
+        c.cgroup = NULL;
+        c.limit = 0;
     }
     c.file = mu_strdup("/proc/vmstat");
-    if (cgroup == NULL || !read_counter(c.file, &c.seen)) {
+    if (!read_counter(c.file, &c.seen)) {
         free(c.file);
         c.file = NULL;
     }
     return c;
 }
 
+static char *cgroup_of(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+    return read_text(path);
+}
+
 struct oom_watch *oom_watch_new(size_t workers)
 {
     struct oom_watch *w = mu_alloc(sizeof(*w));
+    w->mountinfo = read_text("/proc/self/mountinfo");
     w->workers = workers;
     w->of_worker = mu_calloc(workers, sizeof(w->of_worker[0]));
     w->counters = mu_calloc(1, sizeof(w->counters[0]));
-    w->counters[0] = counter_of(getpid());
+    mu_autofree char *own = cgroup_of(getpid());
+    w->counters[0] = counter_of(w, own != NULL ? own : "");
     w->count = 1;
     return w;
 }
@@ -220,9 +232,11 @@ void oom_watch_free(struct oom_watch *w)
         return;
     }
     for (size_t i = 0; i < w->count; i++) {
+        free(w->counters[i].of);
         free(w->counters[i].file);
         free(w->counters[i].cgroup);
     }
+    free(w->mountinfo);
     free(w->counters);
     free(w->of_worker);
     free(w);
@@ -231,20 +245,19 @@ void oom_watch_free(struct oom_watch *w)
 void oom_watch_started(struct oom_watch *w, size_t local_rank, pid_t pid)
 {
     MU_REQUIRE(local_rank < w->workers);
-    struct counter c = counter_of(pid);
-    for (size_t i = 0; i < w->count; i++) {
-        const char *known = w->counters[i].file;
-        if (c.file == NULL || (known != NULL && strcmp(known, c.file) == 0)) {
-            w->of_worker[local_rank] = i;
-            free(c.file);
-            free(c.cgroup);
-            return;
-        }
+    mu_autofree char *cgroup = cgroup_of(pid);
+    if (cgroup == NULL || cgroup[0] == '\0') {
+        return; /* it is gone already, and was where we are */
     }
-    w->counters = mu_realloc(w->counters, (w->count + 1) * sizeof(w->counters[0]));
-    w->counters[w->count] = c;
-    w->of_worker[local_rank] = w->count;
-    w->count++;
+    size_t i = 0;
+    while (i < w->count && strcmp(w->counters[i].of, cgroup) != 0) {
+        i++;
+    }
+    if (i == w->count) {
+        w->counters = mu_realloc(w->counters, (w->count + 1) * sizeof(w->counters[0]));
+        w->counters[w->count++] = counter_of(w, cgroup);
+    }
+    w->of_worker[local_rank] = i;
 }
 
 struct oom_finding oom_watch_ended(struct oom_watch *w, size_t local_rank, bool is_killed)

@@ -71,6 +71,9 @@ static void render_failure(const json_t *failure, struct mu_buf *out)
                   number_of(failure, "rank"), text_of(failure, "node"),
                   number_of(failure, "local_rank"), number_of(failure, "pid"),
                   text_of(failure, "reason"));
+    if (has(failure, "cause_text")) {
+        mu_buf_printf(out, "  cause     %s\n", text_of(failure, "cause_text"));
+    }
 }
 
 static void render_head(const json_t *job, struct mu_buf *out)

@@ -103,6 +103,7 @@ void uv_agent_watchdog_end_round(struct uv_agent *a);
 void uv_agent_watchdog_delay(struct uv_agent *a, int64_t span_ms);
 
 void uv_agent_watchdog_close(struct uv_agent *a); /* also twice */
+
 /* ---- uv_agent_causes.c ---- */
 void uv_agent_causes_begin(struct uv_agent *a); /* before a round's workers are started */
 void uv_agent_causes_started(struct uv_agent *a, uint32_t local_rank, pid_t pid);
@@ -112,7 +113,7 @@ void uv_agent_causes_stop(struct uv_agent *a, int signo); /* before that is sent
  * timer ran out; else NULL.
  */
 void uv_agent_causes_ended(struct uv_agent *a, uint32_t local_rank, struct outcome o,
-                           const char *exec_why);
+                           const char *exec_why, const char *timer);
 /* Not one worker could be started: tells the engine. */
 void uv_agent_causes_not_started(struct uv_agent *a, struct outcome o, const char *why);
 void uv_agent_causes_over(struct uv_agent *a, const struct ctl_end *end);

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "muster/job_report.h"
 
-#include "muster/limits.h"
 #include "muster/version.h"
 #include "rendezvous/job_view.h"
-
-#include <string.h>
 
 enum { FORMAT = 1 };
 
@@ -28,18 +25,7 @@ static json_t *with_head(json_t *job, const char *summary)
 
 char *job_report_text(const struct member_view *view, const char *summary)
 {
-    char *text = take_text(with_head(job_view_summary_json(view), summary));
-    if (strlen(text) <= MU_REPORT_MAX) {
-        return text;
-    }
-    /* No text that a worker can write makes it that long, but an agent is not asked what it is. */
-    free(text);
-    json_t *job = job_view_summary_json(view);
-    json_t *failure = json_object_get(job, "failure");
-    json_object_set_new(failure, "stderr_tail", json_string(""));
-    json_object_set_new(failure, "quote", json_string(""));
-    json_object_set_new(failure, "message", json_string(""));
-    return take_text(with_head(job, ""));
+    return take_text(with_head(job_view_summary_json(view), summary));
 }
 
 char *job_report_text_alone(const char *run_id, int exit_status, const char *summary)

@@ -142,6 +142,18 @@ char *member_text_failure(const struct member *m)
     return take_text(&b);
 }
 
+char *member_text_failure_and_cause(const struct member *m)
+{
+    const char *sentence = m->failure.sentence;
+    char *failure = member_text_failure(m);
+    if (sentence == NULL || sentence[0] == '\0') {
+        return failure;
+    }
+    char *text = mu_asprintf("%s: %s", failure, sentence);
+    free(failure);
+    return text;
+}
+
 char *member_text_summary(const struct member *m)
 {
     if (m->stop_signo != 0) {
@@ -153,10 +165,6 @@ char *member_text_summary(const struct member *m)
     if (!m->failure.is_set) {
         return member_text_not_formed(m);
     }
-    char *failure = member_text_failure(m);
-    bool has_cause = m->failure.sentence != NULL && m->failure.sentence[0] != '\0';
-    char *text = mu_asprintf("job '%s' failed: %s%s%s", m->run_id, failure, has_cause ? ": " : "",
-                             has_cause ? m->failure.sentence : "");
-    free(failure);
-    return text;
+    mu_autofree char *failure = member_text_failure_and_cause(m);
+    return mu_asprintf("job '%s' failed: %s", m->run_id, failure);
 }

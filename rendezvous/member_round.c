@@ -253,7 +253,7 @@ static void decide(struct member *m)
         member_log(m, MU_LOG_NOTICE, "going on with %u nodes: %s", usable, f->why);
     } else if (m->restarts < m->max_restarts) {
         m->restarts++;
-        char *text = member_text_failure(m);
+        char *text = member_text_failure_and_cause(m);
         member_log(m, MU_LOG_NOTICE, "restart %u of %u: %s", m->restarts, m->max_restarts, text);
         free(text);
     } else {

@@ -51,7 +51,10 @@ enum {
 /* What is kept of a worker's stderr for the failure report. */
 enum { MU_STDERR_TAIL = 64 * 1024, MU_REPORT_TAIL = 4 * 1024, MU_REPORT_TAIL_LINES = 12 };
 
-/* What a report keeps of the cause: with two tails and a message, escaped, still one frame. */
+/*
+ * What a report keeps of the cause. JSON needs two bytes for a byte at most, since control bytes
+ * are not kept: with two tails, a message and two paths the document still fits into a frame.
+ */
 enum {
     MU_REPORT_SENTENCE = 512,
     MU_REPORT_HINT = 256,
