@@ -19,6 +19,7 @@ from test_store import QUIET
 from test_torch import torch_python
 
 LIMIT = 120
+LIMITS = {"test_layout_and_lines_are_torchruns": 300}
 TALKER = str(BUILD / "workers/talker")
 SPEAK = ('printf "out $RANK\\n"; printf "err $RANK\\n" >&2; printf "pro\\rgress\\rdone\\r\\n"; '
          'printf "x\\377y\\n"; printf last')
