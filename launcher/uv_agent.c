@@ -10,7 +10,6 @@
 #include "muster/num.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/random.h>
 
 enum { LAST_WORDS_MS = 2000 };
@@ -180,6 +179,7 @@ static void finish(struct uv_agent *a, int exit_status)
     uv_agent_watchdog_close(a);
     uv_liveness_close(a->liveness);
     terminal_restore(&a->terminal);
+    uv_agent_events_end(a);
     hang_up(a);
     uv_dial_close(a->dial);
     if (a->coordinator != NULL) {
@@ -325,20 +325,6 @@ static void open_liveness(struct uv_agent *a)
     }
 }
 
-/* torchrun's events are Python's; ours are elsewhere. */
-static void look_at_event_handler(const struct uv_agent *a)
-{
-    const char *handler = a->opts->event_log_handler;
-    if (strcmp(handler, "null") != 0 && strcmp(handler, "dynamic_rendezvous") != 0) {
-        bool is_known = strcmp(handler, "console") == 0;
-        mu_log(is_known ? MU_LOG_NOTICE : MU_LOG_WARN,
-               "--event-log-handler %s: %s; what happens in the job is told by --log-level info "
-               "and by `muster status`",
-               handler,
-               is_known ? "muster prints no events of torchrun's" : "there is no such one");
-    }
-}
-
 static void start(struct uv_agent *a)
 {
     static const struct uv_dial_handlers handlers = {
@@ -368,7 +354,7 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
     if (uv_agent_output_open(a, err) == 0 && configure(a, err) == 0 &&
         uv_agent_signals_watch(a, err) == 0) {
         mu_log_set_sink(uv_out_log_sink, a->err_out);
-        look_at_event_handler(a);
+        uv_agent_events_begin(a);
         open_liveness(a);
         start(a);
         uv_run(&a->loop, UV_RUN_DEFAULT);

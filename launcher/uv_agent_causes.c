@@ -204,6 +204,7 @@ static void failed(struct uv_agent *a, uint32_t local_rank, struct outcome o, co
     /* What an uncaught exception ends with, had it been left in peace. */
     struct outcome own = d.was_ending ? (struct outcome){.kind = OUTCOME_EXITED, .code = 1} : o;
     note_end(end, own, x.unix_ms, d.sentence);
+    uv_agent_events_exited(a, local_rank, o, d.sentence);
     agent_worker_exited(a->engine, local_rank, &x, uv_agent_now(a));
     error_file_fini(&error_file);
 }
@@ -217,6 +218,7 @@ void uv_agent_causes_ended(struct uv_agent *a, uint32_t local_rank, struct outco
     }
     struct agent_exit x = {.outcome = o, .unix_ms = unix_now_ms()};
     note_end(&a->causes->ends[local_rank], o, x.unix_ms, "");
+    uv_agent_events_exited(a, local_rank, o, NULL);
     agent_worker_exited(a->engine, local_rank, &x, uv_agent_now(a));
 }
 

@@ -22,6 +22,13 @@
 
 enum { UV_AGENT_SIGNALS = 64 };
 
+struct uv_agent_events {
+    bool is_printing;
+    int64_t began_ms;
+    int64_t waits_since_ms;       /* for the next round */
+    struct assignment assignment; /* round 0: none yet */
+};
+
 struct uv_agent {
     const struct options *opts;         /* borrowed */
     char *const *env;                   /* borrowed; what workers inherit */
@@ -35,8 +42,9 @@ struct uv_agent {
     struct coordinator *coordinator; /* owned; NULL: another node serves it */
     struct uv_out *err_out;          /* owned; standard error */
     struct uv_liveness *liveness;    /* owned; NULL: not asked for */
-    struct terminal terminal;        /* as it was when we started */
-    struct uv_out *out;              /* owned; standard output; may be err_out; NULL: not needed */
+    struct uv_agent_events events;
+    struct terminal terminal; /* as it was when we started */
+    struct uv_out *out;       /* owned; standard output; may be err_out; NULL: not needed */
     uv_timer_t files_timer;
     bool has_files_timer;
 
@@ -120,3 +128,12 @@ void uv_agent_causes_over(struct uv_agent *a, const struct ctl_end *end);
 void uv_agent_causes_note(struct uv_agent *a, const char *text); /* an error was told */
 void uv_agent_causes_finish(const struct uv_agent *a); /* after the loop: what is left behind */
 void uv_agent_causes_free(struct uv_agent *a);
+
+/* ---- uv_agent_events.c ---- */
+void uv_agent_events_begin(struct uv_agent *a);
+void uv_agent_events_assigned(struct uv_agent *a, const struct assignment *assignment);
+void uv_agent_events_started(struct uv_agent *a, uint32_t local_rank, pid_t pid);
+/* Before the engine knows of it. `error` is what is known of the cause, or NULL. */
+void uv_agent_events_exited(struct uv_agent *a, uint32_t local_rank, struct outcome o,
+                            const char *error);
+void uv_agent_events_end(struct uv_agent *a); /* with a->exit_status */

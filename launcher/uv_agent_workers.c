@@ -20,6 +20,7 @@ static void on_started(void *arg, uint32_t local_rank, pid_t pid)
     struct uv_agent *a = arg;
     uv_agent_causes_started(a, local_rank, pid);
     agent_worker_started(a->engine, local_rank, (uint32_t)pid);
+    uv_agent_events_started(a, local_rank, pid);
 }
 
 static void on_running(void *arg)
@@ -213,6 +214,7 @@ void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignm
     uv_agent_causes_begin(a);
     free(a->program);
     a->program = program_of(a->opts, a->env, &err);
+    uv_agent_events_assigned(a, assignment);
     if (a->program == NULL || start(a, assignment, &err) != 0) {
         struct outcome outcome = {.kind = OUTCOME_EXEC_FAILED,
                                   .stage = a->program == NULL ? OUTCOME_STAGE_PROGRAM

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The watchdog torch expects of its launcher, with torch's own client; the liveness port."""
+"""The watchdog torch expects of its launcher, with torch's own client; the liveness port; torchrun's events."""
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,9 +10,9 @@ import stat
 import sys
 import urllib.request
 from pathlib import Path
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
-from muster import PATIENCE, ROOT, Case, expect, free_port
+from muster import MUSTER, PATIENCE, ROOT, Case, expect, free_port
 from procs import Proc, Skip, wait_for
 
 ENABLED = {"TORCHELASTIC_ENABLE_FILE_TIMER": "1"}
@@ -250,8 +251,74 @@ def test_liveness_port_that_cannot_be(t: Case) -> None:
 
 # ---- events ----
 
+def events_of(agent: Proc) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in agent.err.splitlines() if line.startswith('{"name"')]
+
+
+def names_of(events: list[dict[str, Any]]) -> list[tuple[str, str, Any]]:
+    head = "torchelastic.worker.status."
+    expect(all(event["name"] == head + event["metadata"]["state"] for event in events), str(events))
+    return [(event["source"], event["metadata"]["state"], event["metadata"]["global_rank"])
+            for event in events]
+
+
+def test_events_of_success(t: Case) -> None:
+    agent = t.run("run", "--event-log-handler", "console", "--nproc-per-node", "2", "--no-python", "true")
+    agent.expect(0)
+    names = names_of(events_of(agent))
+    expect(names[0] == ("AGENT", "RENDEZVOUS", None) and names[-1] == ("AGENT", "SUCCEEDED", None), str(names))
+    expect(sorted(names[1:-1]) == [("WORKER", state, rank) for state in ("START", "SUCCEEDED")
+                                   for rank in (0, 1)], str(names))
+
+
+def test_events_of_failure(t: Case) -> None:
+    agents = t.agents(2, 1, ["--event-log-handler", "console"])
+    workers = t.workers(2)
+    t.tell("exit.0.1", "3")
+    for agent in agents:
+        agent.expect(3)
+    failed = next(e for e in events_of(agents[1]) if e["metadata"]["state"] == "FAILED")
+    details = json.loads(failed["metadata"]["metadata"])
+    expect(failed["source"] == "WORKER" and details["exit_code"] == [3]
+           and details["worker_pid"] == [workers[1].pid] and details["group_world_size"] == 2, str(failed))
+    stopped = next(e for e in events_of(agents[0]) if e["metadata"]["state"] == "TERMINATED")
+    expect(json.loads(stopped["metadata"]["metadata"])["exit_code"] == [-signal.SIGTERM], str(stopped))
+    for agent in agents:
+        expect(names_of(events_of(agent))[-1] == ("AGENT", "FAILED", None), agent.err)
+
+
+def test_events_have_torchruns_form(t: Case) -> None:
+    """The same fields with values of the same type, event by event."""
+    def form(events: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
+        found = {}
+        for event in events:
+            metadata = event["metadata"]
+            fields = {name: kind_of(value) for name, value in metadata.items()}
+            inner = {name: type(value) for name, value in json.loads(metadata["metadata"]).items()}
+            found[event["source"], metadata["state"]] = (sorted(event), fields, inner)
+        return found
+
+    words = ["--event-log-handler", "console", "--nproc-per-node", "2", *script(t, "")]
+    theirs = t.spawn("torchrun", [torch_python(), "-m", "torch.distributed.run", *words])
+    ours = t.spawn("muster", [MUSTER, "run", "--python", sys.executable, *words])
+    ours.expect(0)
+    theirs.expect(0, 60 * PATIENCE)
+    expected = form(events_of(theirs))
+    expected.pop(("AGENT", "ASSIGN_WORKER_RANKS"))  # no step of its own in muster
+    for event in expected.values():  # not known yet in torchrun's, said as what it is in ours
+        event[1].pop("group_rank"), event[2].pop("group_world_size")
+    got = form(events_of(ours))
+    for event in got.values():
+        event[1].pop("group_rank"), event[2].pop("group_world_size")
+    expect(got == expected, f"\n{got}\n{expected}")
+
+
+def kind_of(value: Any) -> type:
+    return int if isinstance(value, float) else type(value)
+
+
 def test_event_log_handlers(t: Case) -> None:
-    for name, said in (("null", ""), ("console", "muster status"), ("nosuch", "there is no such one")):
+    for name, said in (("null", ""), ("dynamic_rendezvous", ""), ("nosuch", "neither null nor console")):
         agent = t.run("run", "--event-log-handler", name, "--no-python", "true")
         agent.expect(0)
         expect(said in agent.err and (said or not agent.err), f"{name}: {agent.err}")
