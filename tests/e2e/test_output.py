@@ -171,6 +171,7 @@ def test_bad_maps_are_refused(t: Case) -> None:
 
 
 def test_no_log_directory(t: Case) -> None:
+    t.env["OMP_NUM_THREADS"] = "1"  # muster has nothing to say of it then
     proc = run(t, 2, ["--log-dir", "/dev/null", "-r", "3", "-t", "3"], ["sh", "-c", "echo o; echo e >&2"])
     expect(proc.out == "o\no\n", f"standard output: {proc.out!r}")
     expect(proc.err == "e\ne\n", f"standard error: {proc.err!r}")
@@ -273,6 +274,7 @@ def test_progress_bars_redraw_on_a_terminal(t: Case) -> None:
 
 
 def test_lines_of_both_streams_do_not_mix_in_one_pipe(t: Case) -> None:
+    t.env["OMP_NUM_THREADS"] = "1"  # muster has nothing to say of it then
     text = f"{TALKER} 1 3000000 100 7 & {TALKER} 2 3000000 77 9 & wait"
     job = Piped(t, 4, ["--tee", "3"], [script(t, "both.sh", text)], stderr=subprocess.STDOUT)
     lines = job.finish(timeout=60).splitlines()
