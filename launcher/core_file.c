@@ -11,8 +11,13 @@
 /* The first line of a file. */
 static bool read_line(const char *path, char *line, size_t size)
 {
-    mu_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, line, size - 1) : -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    line[0] = '\0';
+    if (fd < 0) {
+        return false;
+    }
+    ssize_t n = read(fd, line, size - 1);
+    close(fd);
     line[n > 0 ? n : 0] = '\0';
     line[strcspn(line, "\n")] = '\0';
     return n >= 0;

@@ -89,3 +89,37 @@ struct mu_slice lines_span(struct mu_slice a, struct mu_slice b)
 {
     return (struct mu_slice){.ptr = a.ptr, .len = (size_t)(b.ptr + b.len - a.ptr)};
 }
+
+/* Bytes of the escape sequence at the beginning of a text. */
+static size_t escape_size(const char *text, size_t len)
+{
+    size_t at = 2;
+    if (len >= 2 && text[1] == '[') {
+        /* CSI: parameters, then one byte from @ to ~ */
+        while (at < len && text[at] >= ' ' && text[at] < '@') {
+            at++;
+        }
+        return at < len ? at + 1 : len;
+    }
+    if (len >= 2 && text[1] == ']') {
+        /* OSC: to BEL, or to the ESC \ that ends it */
+        while (at < len && text[at] != '\a' && text[at] != '\033' && !is_end(text[at])) {
+            at++;
+        }
+        return at < len && text[at] == '\a' ? at + 1 : at;
+    }
+    return len < 2 ? len : 2;
+}
+
+size_t lines_strip_escapes(char *text, size_t len)
+{
+    size_t kept = 0;
+    for (size_t at = 0; at < len;) {
+        if (text[at] == '\033') {
+            at += escape_size(text + at, len - at);
+        } else {
+            text[kept++] = text[at++];
+        }
+    }
+    return kept;
+}

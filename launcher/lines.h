@@ -26,5 +26,11 @@ struct mu_slice lines_last(struct mu_slice text, size_t count, size_t size);
 /* The first ones. */
 struct mu_slice lines_first(struct mu_slice text, size_t count, size_t size);
 
+/*
+ * Take the escape sequences of terminals (colours, titles) out of a text, in place. Returns its new
+ * length.
+ */
+size_t lines_strip_escapes(char *text, size_t len);
+
 /* From the beginning of `a` to the end of `b`, which lies behind it in the same text. */
 struct mu_slice lines_span(struct mu_slice a, struct mu_slice b);

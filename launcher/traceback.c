@@ -49,6 +49,7 @@ struct search {
 };
 
 static const char header[] = "Traceback (most recent call last):";
+static const char boxed[] = "Traceback (most recent call last)"; /* by rich, in a frame */
 static const char context[] = "During handling of the above exception";
 static const char direct[] = "The above exception was the direct cause";
 
@@ -272,7 +273,8 @@ static void on_idle(struct search *s, struct mu_slice raw, struct mu_slice line)
 
 static void on_frames(struct search *s, struct mu_slice raw, struct mu_slice line)
 {
-    if (line.len > 0 && line.ptr[0] == ' ') {
+    /* Frames are indented, or in a box drawn with characters of U+25xx. */
+    if (line.len > 0 && (line.ptr[0] == ' ' || line.ptr[0] == '\xe2')) {
         struct mu_slice text = trim(line);
         s->now.where = lines_starts_with(text, "File \"") ? text : s->now.where;
         s->was_frame = true;
@@ -320,7 +322,8 @@ static void read_line(struct search *s, struct mu_slice raw)
     struct mu_slice bare = trim(drop_margin(line));
     bool is_header = lines_starts_with(bare, header) ||
                      lines_starts_with(bare, "Original Traceback (") ||
-                     lines_starts_with(bare, "Exception Group Traceback (");
+                     lines_starts_with(bare, "Exception Group Traceback (") ||
+                     (lines_starts_with(bare, "\xe2\x95\xad") && lines_find(bare, boxed) != NULL);
     bool is_leaf = s->step == STEP_GROUP && line.len > 0 && line.ptr[0] == ' ';
     if (is_header && !is_leaf) {
         begin(s, raw, line, is_ranked);

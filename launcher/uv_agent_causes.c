@@ -9,6 +9,7 @@
 #include "launcher/core_file.h"
 #include "launcher/diagnose.h"
 #include "launcher/error_file.h"
+#include "launcher/lines.h"
 #include "launcher/oom_watch.h"
 #include "launcher/whole_file.h"
 #include "muster/env.h"
@@ -126,6 +127,19 @@ static unsigned shm_percent(void)
     return (unsigned)(100 * (fs.f_blocks - fs.f_bavail) / fs.f_blocks);
 }
 
+/*
+ * What is left of the tail without the colours and titles meant for a terminal. `before` is how
+ * much of it came before the stop.
+ */
+static size_t strip(char *tail, size_t len, size_t *before)
+{
+    size_t kept = lines_strip_escapes(tail, *before);
+    size_t rest = lines_strip_escapes(tail + *before, len - *before);
+    memmove(tail + kept, tail + *before, rest);
+    *before = kept;
+    return kept + rest;
+}
+
 static bool is_signal(struct outcome o, int signo)
 {
     return o.kind == OUTCOME_SIGNALED && o.code == signo;
@@ -178,10 +192,12 @@ static void failed(struct uv_agent *a, uint32_t local_rank, struct outcome o, co
     uint64_t total = written(a, local_rank);
     size_t len = uv_procs_stderr_tail(a->procs, local_rank, tail, MU_STDERR_TAIL);
     uint64_t after_stop = total > end->written_at_stop ? total - end->written_at_stop : 0;
+    size_t before_stop = after_stop < len ? len - (size_t)after_stop : 0;
+    len = strip(tail, len, &before_stop);
     struct diagnose_facts facts = {.outcome = o,
                                    .stop = a->causes->stop,
                                    .tail = {.ptr = tail, .len = len},
-                                   .tail_before_stop = after_stop < len ? len - after_stop : 0,
+                                   .tail_before_stop = before_stop,
                                    .error_file = has_error_file ? &error_file : NULL,
                                    .exec_why = exec_why,
                                    .timer = timer};

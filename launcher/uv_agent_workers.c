@@ -73,16 +73,14 @@ static char *explain_exec(const char *program, int32_t code)
     return NULL;
 }
 
-/* What could not be executed, and why. Owned by the caller. */
+/* What could not be executed, and why; the outcome says how. Owned by the caller. */
 static char *explain_failed_exec(const struct uv_agent *a, struct outcome o)
 {
-    char how[128];
-    outcome_describe(o, how, sizeof(how));
     mu_autofree char *cwd = getcwd(NULL, 0);
     mu_autofree char *reason =
         o.stage == OUTCOME_STAGE_PROGRAM ? explain_exec(a->program, o.code) : NULL;
-    return mu_asprintf("'%s', from the directory %s: %s", a->opts->script, cwd != NULL ? cwd : "?",
-                       reason != NULL ? reason : how);
+    return mu_asprintf("'%s', from the directory %s%s%s", a->opts->script, cwd != NULL ? cwd : "?",
+                       reason != NULL ? ": " : "", reason != NULL ? reason : "");
 }
 
 static void on_exited(void *arg, uint32_t local_rank, struct outcome o)

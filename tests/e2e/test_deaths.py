@@ -302,6 +302,16 @@ def test_peers_of_a_rank_with_an_exception(t: Case) -> None:
     agents[0].expect(1)
 
 
+def test_peers_of_a_lost_node(t: Case) -> None:
+    agents = start(t, "gloo-none", python=torch_python(), victim=99)
+    wait_for(lambda: len(list(t.job_dir.glob("peer.*"))) == 4, "all ranks to compute", 60 * PATIENCE)
+    agents[1].signal(signal.SIGKILL)
+    agents[0].expect(1, 60 * PATIENCE)
+    expect("failed: node node2 (127.0.0.1) was lost" in screen_of(agents[0]), "node2 is not named")
+    failure = report_of(t, 1)["failure"]
+    expect(failure["kind"] == "node" and failure["collateral_causes"].get("peer_lost") == 2, f"{failure}")
+
+
 # ---- whoever has started the agent ----
 
 def nested(t: Case, way: str, python: str, status: int) -> Optional[dict[str, Any]]:

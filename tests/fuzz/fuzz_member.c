@@ -87,6 +87,7 @@ static void op_join(void)
     uint8_t times = mu_read_u8(&in);
     uint8_t who = mu_read_u8(&in);
     struct ctl_hello h = {.run_id = mu_slice_of("j"),
+                          .wants_report = who & 1U,
                           .agent_id = (shape & 0x80U) != 0 ? who % 8U : 100U + joined,
                           .node_name = mu_slice_of(names[who % MU_COUNT(names)]),
                           .pid = who,
@@ -144,6 +145,10 @@ static void op_message(void)
                                          .kind = value >> 2 & 7U,
                                          .stage = value >> 5,
                                          .code = (value & 0x80U) != 0 ? value : 0,
+                                         .cause = (uint8_t)(value % CAUSE_KIND_COUNT),
+                                         .blame = (what >> 4 & 3U) % (CAUSE_BLAME_LAST + 1),
+                                         .was_ending = node >> 7,
+                                         .sentence = {pids, value % 5U},
                                          .tail = {pids, value % 16U}};
         break;
     case 2:

@@ -140,6 +140,23 @@ static void check_success(struct sim *s, const struct member_view *view)
     }
 }
 
+/* A crash that was heard of is not passed over for a failure that others cause. */
+static void check_blame(struct sim *s, const struct member_view *view)
+{
+    for (uint32_t i = 0; i < view->node_count && view->failure->blame != CAUSE_OWN; i++) {
+        const struct member_node *n = view->nodes[i];
+        const struct sim_agent *a = &s->agents[n->agent_id - 1000];
+        for (uint32_t w = 0; n->node_rank >= 0 && w < n->slots; w++) {
+            struct outcome o = n->workers[w].outcome;
+            bool is_of_round = a->procs.assignment.round == view->round;
+            if (is_of_round && o.kind == OUTCOME_SIGNALED && o.code == SIGSEGV &&
+                !cause_is_consequence(a->procs.workers[w].plan.cause)) {
+                sim_violate(s, "worker %u of %s crashed, but is not the culprit", w, a->name);
+            }
+        }
+    }
+}
+
 static void check_culprit(struct sim *s, const struct member_view *view, int exit_status)
 {
     const struct member_failure *f = view->failure;
@@ -150,6 +167,7 @@ static void check_culprit(struct sim *s, const struct member_view *view, int exi
     if (exit_status != expected) {
         sim_violate(s, "exit status %d, but the culprit's is %d", exit_status, expected);
     }
+    check_blame(s, view);
     for (uint32_t i = 0; i < view->node_count && !f->is_node; i++) {
         const struct member_node *n = view->nodes[i];
         const struct sim_agent *a = &s->agents[n->agent_id - 1000];

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,13 +76,33 @@ static void test_first(void **state)
     expect(lines_first(mu_slice_of(""), 9, 2), "");
 }
 
+static void strip(const char *text, const char *want)
+{
+    char copy[64];
+    snprintf(copy, sizeof(copy), "%s", text);
+    size_t len = lines_strip_escapes(copy, strlen(copy));
+    expect((struct mu_slice){copy, len}, want);
+}
+
+static void test_strip_escapes(void **state)
+{
+    (void)state;
+    strip("\033[1;35mValueError\033[0m: bad", "ValueError: bad");
+    strip("\033]0;title\agone\033]8;;x\033\\link", "gonelink");
+    strip("50 %\033[K\r\033[2A100 %", "50 %\r100 %");
+    strip("cut\033", "cut");
+    strip("cut\033[1;3", "cut");
+    strip("cut\033]0;ti\nnext", "cut\nnext");
+    strip("a\033cb", "ab");
+    strip("", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_next),
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_last),
-        cmocka_unit_test(test_first),
+        cmocka_unit_test(test_next),          cmocka_unit_test(test_find),
+        cmocka_unit_test(test_last),          cmocka_unit_test(test_first),
+        cmocka_unit_test(test_strip_escapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

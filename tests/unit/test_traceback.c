@@ -240,6 +240,18 @@ static void test_deep_recursion(void **state)
     expect(in_main.error, "RecursionError: maximum recursion depth exceeded");
 }
 
+/* As the library rich draws it. */
+static void test_boxed(void **state)
+{
+    (void)state;
+    find("\u256d\u2500\u2500 Traceback (most recent call last) \u2500\u2500\u256e\n"
+         "\u2502 /tmp/a.py:5 in main            \u2502\n"
+         "\u2570\u2500\u2500\u2500\u2500\u2500\u2500\u256f\n"
+         "Boom: bad\n",
+         TRACEBACK_MAIN);
+    expect(in_main.error, "Boom: bad");
+}
+
 /* The tail begins in the middle of something. */
 static void test_cut(void **state)
 {
@@ -265,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_ignored),
         cmocka_unit_test(test_original),
         cmocka_unit_test(test_deep_recursion),
+        cmocka_unit_test(test_boxed),
         cmocka_unit_test(test_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
