@@ -36,6 +36,7 @@ struct uv_agent_causes {
     struct worker_end *ends;
     size_t count;
     struct cause_stop stop; /* what the workers were sent */
+    bool must_look;         /* at their files, once the first of that is on its way */
     pid_t *pids;            /* owned; by local rank */
 };
 
@@ -102,18 +103,26 @@ static uint64_t written(const struct uv_agent *a, uint32_t local_rank)
 void uv_agent_causes_stop(struct uv_agent *a, int signo)
 {
     struct uv_agent_causes *c = a->causes;
-    if (c == NULL) {
-        return;
+    bool is_first = c->stop.signo == 0 && !c->stop.is_killed;
+    for (uint32_t i = 0; is_first && i < c->count; i++) {
+        c->ends[i].written_at_stop = uv_procs_stderr_total(a->procs, i);
     }
-    if (c->stop.signo == 0 && !c->stop.is_killed) {
-        for (uint32_t i = 0; i < c->count; i++) {
-            mu_autofree char *error_file = path_of(a, i, "error.json");
-            c->ends[i].written_at_stop = written(a, i);
-            c->ends[i].had_error_file = size_of(error_file) > 0;
-        }
-    }
+    c->must_look = is_first;
     c->stop.is_killed = c->stop.is_killed || signo == SIGKILL;
     c->stop.signo = signo != SIGKILL ? signo : c->stop.signo;
+}
+
+void uv_agent_causes_stop_sent(struct uv_agent *a)
+{
+    struct uv_agent_causes *c = a->causes;
+    for (uint32_t i = 0; c->must_look && i < c->count; i++) {
+        mu_autofree char *error_file = path_of(a, i, "error.json");
+        c->ends[i].had_error_file = size_of(error_file) > 0;
+        if (c->ends[i].written_at_stop == 0) {
+            c->ends[i].written_at_stop = written(a, i);
+        }
+    }
+    c->must_look = false;
 }
 
 /* ---- the end of a worker ---- */

@@ -227,16 +227,17 @@ void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e)
     if (a->procs == NULL) {
         return;
     }
-    if (e->kind != AGENT_PASS) {
-        uv_agent_causes_stop(a, e->kind == AGENT_KILL ? SIGKILL : e->signo);
-    }
     if (e->kind == AGENT_PASS) {
         uv_procs_pass_signal(a->procs, e->signo);
-    } else if (e->kind == AGENT_SIGNAL) {
+        return;
+    }
+    uv_agent_causes_stop(a, e->kind == AGENT_KILL ? SIGKILL : e->signo);
+    if (e->kind == AGENT_SIGNAL) {
         uv_procs_signal(a->procs, e->signo);
     } else {
         uv_procs_kill(a->procs);
     }
+    uv_agent_causes_stop_sent(a);
 }
 
 void uv_agent_workers_look(struct uv_agent *a, struct ctl_whose w)

@@ -104,6 +104,16 @@ static void add_fault(struct sim *s, const struct agent_config *config, uint32_t
     case SIM_END_WORKER:
         a.value = sim_rand_range(r, 0, SIM_MAX_SLOTS - 1);
         a.outcome = some_failure(r);
+        if (sim_rand_chance(r, 50)) {
+            /* A peer dies of it, and may be heard of first. */
+            struct sim_action peer = {.kind = SIM_END_WORKER,
+                                      .agent = (int32_t)sim_rand_range(r, 0, count - 1),
+                                      .value = sim_rand_range(r, 0, SIM_MAX_SLOTS - 1),
+                                      .outcome = {.kind = OUTCOME_EXITED, .code = 1},
+                                      .cause = CAUSE_PEER_LOST};
+            sim_act_at(s, at, &peer);
+            at += sim_rand_range(r, 0, 5);
+        }
         break;
     case SIM_CUT:
         a.value = some_while(s, config);
