@@ -82,12 +82,33 @@ static void append_path(const char *name, const char *path, struct mu_buf *out)
     }
 }
 
-/* A line is what ends in \n or \r (progress bars). Empty ones are not shown. */
+/* "           ^^^^^^^^": below a line of source in a traceback, where there is room for so few. */
+static bool is_underline(const char *line, size_t len)
+{
+    if (len > 8 && strncmp(line, "[rank", 5) == 0) {
+        size_t prefix = strcspn(line, " ");
+        prefix = prefix < len ? prefix : len;
+        line += prefix;
+        len -= prefix;
+    }
+    size_t blanks = strspn(line, " ");
+    return blanks > 0 && blanks < len && blanks + strspn(line + blanks, "^~") >= len;
+}
+
+/*
+ * A line is what ends in \n or \r (progress bars). Those that are empty, or point at what is above
+ * them, are not shown.
+ */
 static const char *next_line(const char *line, size_t *ret_len)
 {
-    line += strspn(line, "\r\n");
-    *ret_len = strcspn(line, "\r\n");
-    return *ret_len > 0 ? line : NULL;
+    do {
+        line += strspn(line, "\r\n");
+        *ret_len = strcspn(line, "\r\n");
+        if (!is_underline(line, *ret_len)) {
+            return *ret_len > 0 ? line : NULL;
+        }
+        line += *ret_len;
+    } while (true);
 }
 
 /* The last lines. */

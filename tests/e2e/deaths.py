@@ -94,6 +94,13 @@ def by_bus_error() -> None:
         mapped[0] = 1
 
 
+def by_full_shm() -> None:
+    with open(f"/dev/shm/{os.environ['MUSTER_E2E']}", "w+b") as file:
+        file.truncate(8 << 20)
+        mapped = mmap.mmap(file.fileno(), 8 << 20)
+        mapped[:] = bytes(8 << 20)
+
+
 def by_interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(60)
@@ -123,7 +130,7 @@ def gloo(how: str) -> None:
 WAYS = {
     "exit": by_exit, "segv": by_segv, "core": by_core, "memory": by_memory, "exception": by_exception,
     "record": by_recorded_exception, "thread": by_thread, "abort": by_abort,
-    "overflow": by_stack_overflow, "bus": by_bus_error, "interrupt": by_interrupt, "import": by_import,
+    "overflow": by_stack_overflow, "bus": by_bus_error, "shm": by_full_shm, "interrupt": by_interrupt, "import": by_import,
     "kill": lambda: by_signal(signal.SIGKILL), "term": lambda: by_signal(signal.SIGTERM),
 }
 

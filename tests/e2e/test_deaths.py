@@ -224,6 +224,15 @@ def test_bus_error(t: Case) -> None:
     expect_death(t, start(t, "bus"), 135, "bus_error", "killed by SIGBUS", "bus error")
 
 
+def test_full_shared_memory(t: Case) -> None:
+    need_root()
+    need_tools("unshare", "mount")
+    small = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
+    failure = expect_death(t, start(t, "shm", wrapper=["unshare", "--mount", "sh", "-c", small, "sh"]), 135,
+                           "shm_full", "killed by SIGBUS", "bus error; /dev/shm is 100 % full")
+    expect("--shm-size" in failure["hint"], f"{failure['hint']}")
+
+
 def test_interrupt_of_one_worker(t: Case) -> None:
     expect_death(t, start(t, "interrupt"), 130, "interrupt", "killed by SIGINT", "KeyboardInterrupt")
 

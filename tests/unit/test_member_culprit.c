@@ -145,6 +145,24 @@ static void test_was_ending(void **state)
                 "15) before it had ended)\n  cause     ValueError: bad\n");
 }
 
+/* What only points at something costs lines that say something. */
+static void test_underlines_are_left_out(void **state)
+{
+    (void)state;
+    run_two(0);
+    struct ctl_msg msg = {
+        .type = CTL_EXITED,
+        .exited = {.round = 1,
+                   .kind = OUTCOME_EXITED,
+                   .code = 1,
+                   .quote = mu_slice_of("    x = a / b\n        ~~^~~\n[rank2]:     f()\n"
+                                        "[rank2]:     ^^^\n^ here\n[rank2]: \n    \n~~~\nend")}};
+    assert_int_equal(hear(0, &msg), 0);
+    end_both(1);
+    expect_said("  its own words:\n    |     x = a / b\n    | [rank2]:     f()\n    | ^ here\n"
+                "    | [rank2]: \n    |     \n    | ~~~\n    | end\n");
+}
+
 /* Everything a screen can have, at its largest: it stays one screen, and nothing of it is raw. */
 static void test_screen_is_bounded(void **state)
 {
@@ -298,6 +316,7 @@ int main(void)
         TEST(test_lost_node_does_not_beat_a_cause),
         TEST(test_slow_node_is_no_culprit),
         TEST(test_was_ending),
+        TEST(test_underlines_are_left_out),
         TEST(test_screen_is_bounded),
         TEST(test_end_names_the_culprit),
         TEST(test_report_is_bounded),
