@@ -14,7 +14,7 @@ from muster import MUSTER, PATIENCE, ROOT, Case, expect, need_root, need_tools
 from procs import Proc, Skip, wait_for
 from test_torch import torch_python
 
-LIMIT = 120
+LIMIT = 300
 PROGRAM = str(ROOT / "tests/e2e/deaths.py")
 VICTIM = 3  # the second worker of node2
 
