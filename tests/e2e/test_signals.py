@@ -210,6 +210,8 @@ def test_first_process_of_a_container(t: Case) -> None:
     proc, init = container(t, MUSTER, "run", "--nproc-per-node", "2", "--grace", "1s", "--no-python",
                            WORKER, "--grandchild")
     workers = t.workers(2)
+    for worker in workers.values():
+        t.grandchild_of(worker)  # which ignores SIGTERM from then on
     inside = [pid for pid in (int(p) for p in os.listdir("/proc") if p.isdigit())
               if pid != init and namespace_of(pid) == namespace_of(init)]
     expect(len(inside) == 5, f"{len(inside)} processes inside: shepherd, 2 workers, 2 grandchildren")
