@@ -202,9 +202,10 @@ bool file_timer_expire(struct file_timer *ft, int64_t now_ms, struct file_timer_
         bool is_control = (unsigned char)*c < ' ' || *c == 0x7f;
         *c = is_control ? '?' : *c;
     }
+    int64_t after_ms = t->expires_ms - t->set_ms; /* its time may be over when it comes */
     *ret_expiry = (struct file_timer_expiry){.pid = t->pid,
                                              .signo = t->signo,
-                                             .after_ms = t->expires_ms - t->set_ms,
+                                             .after_ms = after_ms > 0 ? after_ms : 0,
                                              .late_ms = now_ms - t->expires_ms,
                                              .scope = ft->expired_scope};
     file_timer_forget(ft, t->pid);
