@@ -252,7 +252,7 @@ void agent_signal(struct agent *a, int signo, int64_t now_ms)
         a->exit_status = a->has_end ? a->exit_status : 128 + signo;
     }
     a->stop_signals++;
-    if (!a->has_workers && (a->stop_signals > 2 || !agent_is_joined(a))) {
+    if (!a->has_workers && (a->stop_signals > 3 || !agent_is_joined(a))) {
         agent_leave_with(a, a->exit_status);
         return;
     }
@@ -263,8 +263,9 @@ void agent_signal(struct agent *a, int signo, int64_t now_ms)
         /* A job that does not need us lets us go at once; one that does is stopped first. */
         agent_say(a, MU_LOG_NOTICE, is_second ? "%s again: killing the job now" : "%s: leaving",
                   name);
-        a->end_ms =
-            a->now_ms + (is_second ? AGENT_KILL_WAIT_MS : AGENT_END_WAIT_MS + a->config.grace_ms);
+        /* A third still gives other nodes a moment: with this one the coordinator may go. */
+        int64_t kill_wait_ms = a->stop_signals > 2 ? AGENT_LAST_WAIT_MS : AGENT_KILL_WAIT_MS;
+        a->end_ms = a->now_ms + (is_second ? kill_wait_ms : AGENT_END_WAIT_MS + a->config.grace_ms);
     } else if (is_second) {
         agent_say(a, MU_LOG_NOTICE, "%s again: killing the workers now", name);
         agent_round_stop(a, SIGKILL, 0);

@@ -10,6 +10,7 @@
 enum {
     AGENT_KILL_WAIT_MS = 10 * 1000, /* after SIGKILL, for the kernel to take the processes away */
     AGENT_END_WAIT_MS = 20 * 1000,  /* after stopping on a signal, for the other nodes to stop */
+    AGENT_LAST_WAIT_MS = 1000,      /* the same after a third signal */
     AGENT_ECHO_MS = 1000,           /* a signal this soon after the first is the same wish */
     AGENT_RETRY_FIRST_MS = 20,
     AGENT_RETRY_MAX_MS = 1000,
@@ -52,7 +53,7 @@ struct agent {
     /* the end */
     int signo;             /* we were told to stop by this signal */
     int64_t signo_ms;      /* when that was */
-    uint32_t stop_signals; /* how often: the second means now, the third at once */
+    uint32_t stop_signals; /* how often: the second means now, the fourth at once */
     bool has_end;          /* the coordinator said how the job ended */
     bool is_lost;          /* nothing more to expect of it: exit once the workers are gone */
     int exit_status;       /* for that case */

@@ -165,6 +165,26 @@ static void test_signals(void **state)
     expect("exit 130");
 }
 
+/* The third: the other nodes have a second to be killed in, and to be told how the job ended. */
+static void test_third_signal(void **state)
+{
+    (void)state;
+    run(true);
+    agent_signal(a, SIGINT, now);
+    agent_signal(a, SIGINT, now);
+    end_worker(0, 0);
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    forget();
+    agent_signal(a, SIGINT, now);
+    expect("LEAVE 9");
+    pass(now + 999, true);
+    assert_int_equal(agent_get_state(a), AGENT_WAITING);
+    forget();
+    pass(now + 1, true);
+    expect("HEARTBEAT; exit 130");
+}
+
 /* At a time limit Slurm sends SIGTERM, SIGCONT, SIGTERM within 20 ms: the grace time stays. */
 static void test_signal_twice_at_once(void **state)
 {
@@ -202,7 +222,8 @@ static void test_nothing_to_pass_to(void **state)
     assert_int_equal(agent_get_state(a), AGENT_WAITING);
 }
 
-/* Other nodes take long to stop: it waits for END, but not for ever, and a third signal ends it. */
+/* Other nodes take long to stop: it waits for END, but not for ever, and a fourth signal ends it.
+ */
 static void test_no_end(void **state)
 {
     (void)state;
@@ -217,6 +238,8 @@ static void test_no_end(void **state)
     pass(now + 20000, true);
     assert_int_equal(agent_get_state(a), AGENT_WAITING);
     forget();
+    agent_signal(a, SIGTERM, now);
+    expect("LEAVE 9");
     agent_signal(a, SIGTERM, now);
     expect("exit 143");
 }
@@ -268,6 +291,7 @@ int main(void)
         TEST(test_unkillable),
         TEST(test_signals),
         TEST(test_whose),
+        TEST(test_third_signal),
         TEST(test_signal_twice_at_once),
         TEST(test_second_signal_later),
         TEST(test_nothing_to_pass_to),
