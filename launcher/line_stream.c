@@ -35,6 +35,9 @@ static void end_line(struct line_stream *s, struct line_place *place, const char
     bool is_newline = data[len - 1] == '\n';
     bool is_end_only = len == 1 && s->held.len == 0;
     bool is_over = is_end_only && s->is_begun && !place->is_own;
+    if (is_end_only && !is_newline && !s->is_begun) {
+        return; /* it is at the beginning of a line already; progress bars begin so */
+    }
     if (is_end_only && is_newline && s->is_after_cr && !s->is_begun) {
         /* The second half of "\r\n"; the first may have been ended for us. */
         if (place->is_own) {

@@ -11,7 +11,8 @@
  * open line is ended with a newline first, and its rest gets a line and a prefix of its own. So a
  * prefix is only ever at the beginning of a line (after a newline or a carriage return), bytes stay
  * as they are and in their order, and the only ones added are prefixes and such newlines. (A
- * newline that comes after all for a line that was ended so is left out.)
+ * newline that comes after all for a line that was ended so is left out, and so is a carriage
+ * return where a line has nothing yet.)
  */
 #pragma once
 

@@ -139,7 +139,12 @@ static void progress_bars_redraw(void **state)
     add(&c, 0, "\r20%");
     flush(&c, 0);
     add(&c, 0, "\n");
-    expect(&c, "[0]:\r[0]:10%\r[0]:20%\n");
+    expect(&c, "[0]:10%\r[0]:20%\n");
+
+    add(&c, 0, "one\n\r");
+    add(&c, 1, "uno\n\r\r");
+    add(&c, 0, "\rtwo\n");
+    expect(&c, "[0]:one\n[1]:uno\n[0]:two\n");
 
     /* Two of them take turns: each bar gets a line of its own. */
     add(&c, 0, "10%\r");
@@ -161,6 +166,10 @@ static void return_and_newline_are_one_end(void **state)
     add(&c, 1, "uno\n");
     add(&c, 0, "\nthree\n");
     expect(&c, "[0]:one\r\n[0]:two\r\n[1]:uno\n[0]:three\n");
+    add(&c, 0, "a\r");
+    add(&c, 0, "\r");
+    add(&c, 0, "\n");
+    expect(&c, "[0]:a\r\n");
     add(&c, 0, "a\r\r\n\n");
     expect(&c, "[0]:a\r[0]:\r\n[0]:\n");
 }
