@@ -54,7 +54,7 @@ class Bench:
         self.link.symlink_to(MUSTER)
         self.setting = "\n".join([
             self.version(), platform.platform(), platform.python_version(), socket.getfqdn(),
-            str(sorted(os.sched_getaffinity(0))), str(ROOT), *(path.read_text() for path in CODE)])
+            str(sorted(os.sched_getaffinity(0))), *(path.read_text() for path in CODE)])
         self.count = 0
 
     def version(self) -> str:
