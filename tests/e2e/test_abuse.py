@@ -203,6 +203,7 @@ def test_shutdown_of_serve_asked_for_twice(t: Case) -> None:
     server.signal(signal.SIGTERM)
     server.expect(0)
     agent.signal(signal.SIGTERM)
+    agent.wait_err("again for now")  # two at once would come in the order of their numbers
     agent.signal(signal.SIGINT)
     expect(agent.wait() != 0, "the agent reports success")
     t.wait_gone([w.pid for w in workers.values()], "the workers")
