@@ -36,7 +36,7 @@ struct uv_agent_causes {
     struct worker_end *ends;
     size_t count;
     struct cause_stop stop; /* what the workers were sent */
-    bool must_look;         /* at their files, once the first of that is on its way */
+    bool must_look;         /* at their error files, once the first of that is on its way */
     pid_t *pids;            /* owned; by local rank */
 };
 
@@ -95,11 +95,6 @@ static uint64_t size_of(const char *path)
     return is_file && st.st_size > 0 ? (uint64_t)st.st_size : 0;
 }
 
-static uint64_t written(const struct uv_agent *a, uint32_t local_rank)
-{
-    return a->procs != NULL ? uv_procs_stderr_total(a->procs, local_rank) : 0;
-}
-
 void uv_agent_causes_stop(struct uv_agent *a, int signo)
 {
     struct uv_agent_causes *c = a->causes;
@@ -118,9 +113,6 @@ void uv_agent_causes_stop_sent(struct uv_agent *a)
     for (uint32_t i = 0; c->must_look && i < c->count; i++) {
         mu_autofree char *error_file = path_of(a, i, "error.json");
         c->ends[i].had_error_file = size_of(error_file) > 0;
-        if (c->ends[i].written_at_stop == 0) {
-            c->ends[i].written_at_stop = written(a, i);
-        }
     }
     c->must_look = false;
 }
@@ -198,7 +190,7 @@ static void failed(struct uv_agent *a, uint32_t local_rank, struct outcome o, co
     struct error_file error_file = {0};
     bool has_error_file = error_path != NULL && error_file_read(error_path, &error_file);
     bool has_log = size_of(log_path) > 0;
-    uint64_t total = written(a, local_rank);
+    uint64_t total = uv_procs_stderr_total(a->procs, local_rank);
     size_t len = uv_procs_stderr_tail(a->procs, local_rank, tail, MU_STDERR_TAIL);
     uint64_t after_stop = total > end->written_at_stop ? total - end->written_at_stop : 0;
     size_t before_stop = after_stop < len ? len - (size_t)after_stop : 0;

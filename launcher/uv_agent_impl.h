@@ -116,8 +116,8 @@ void uv_agent_watchdog_close(struct uv_agent *a); /* also twice */
 void uv_agent_causes_begin(struct uv_agent *a); /* before a round's workers are started */
 void uv_agent_causes_started(struct uv_agent *a, uint32_t local_rank, pid_t pid);
 /*
- * Before a stop signal is sent to the workers, and right after it: to look at their files may take
- * a while, on a file system of the network.
+ * Before a stop signal is sent to the workers, and right after it: to look at their error files
+ * may take a while, on a file system of the network.
  */
 void uv_agent_causes_stop(struct uv_agent *a, int signo);
 void uv_agent_causes_stop_sent(struct uv_agent *a);
