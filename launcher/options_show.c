@@ -37,11 +37,22 @@ static void show_size(int64_t bytes, struct mu_buf *text)
 
 static void show_nproc(int64_t count, struct mu_buf *text)
 {
-    static const char *const words[] = {"auto", "cpu", "gpu", "xpu"};
-    if (count < 0) {
-        mu_buf_printf(text, "%s", words[OPTIONS_NPROC_AUTO - count]);
-    } else {
+    switch (count) {
+    case OPTIONS_NPROC_AUTO:
+        mu_buf_printf(text, "auto");
+        break;
+    case OPTIONS_NPROC_CPU:
+        mu_buf_printf(text, "cpu");
+        break;
+    case OPTIONS_NPROC_GPU:
+        mu_buf_printf(text, "gpu");
+        break;
+    case OPTIONS_NPROC_XPU:
+        mu_buf_printf(text, "xpu");
+        break;
+    default:
         mu_buf_printf(text, "%" PRId64, count);
+        break;
     }
 }
 
