@@ -25,10 +25,10 @@ enum { LINE_STREAM_MAX = 64 * 1024 };
 
 /* Zero-initialised but for the prefix. */
 struct line_stream {
-    const char *prefix; /* borrowed */
-    struct mu_buf held; /* of the current line, not given out yet */
-    bool is_begun;      /* the current line's beginning was given out */
-    bool is_after_cr;   /* the line before it ended with a carriage return */
+    struct mu_slice prefix; /* borrowed */
+    struct mu_buf held;     /* of the current line, not given out yet */
+    bool is_begun;          /* the current line's beginning was given out */
+    bool is_after_cr;       /* the line before it ended with a carriage return */
 };
 
 /* How the console was left. */

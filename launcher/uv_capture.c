@@ -172,7 +172,7 @@ int uv_capture_open(struct uv_capture *c, uv_loop_t *loop, int fd,
     uv_timer_init(loop, &c->timer);
     c->fd = fd;
     c->sinks = *sinks;
-    c->lines.prefix = sinks->prefix;
+    c->lines.prefix = mu_slice_of(sinks->prefix);
     c->console_total = UINT64_MAX;
     c->poll.data = c;
     c->timer.data = c;

@@ -155,7 +155,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum { CONSOLE_MAX = 1024 * 1024 };
     struct state s = {.last = -1};
     for (int i = 0; i < STREAMS; i++) {
-        s.streams[i].prefix = prefixes[i];
+        s.streams[i].prefix = mu_slice_of(prefixes[i]);
     }
     size_t at = 0;
     while (size - at >= 2 && s.console.len < CONSOLE_MAX) {

@@ -23,7 +23,7 @@ static void console_init(struct console *c)
     static const char *const prefixes[STREAMS] = {"[0]:", "[1]:", ""};
     *c = (struct console){.last = -1};
     for (int i = 0; i < STREAMS; i++) {
-        c->streams[i].prefix = prefixes[i];
+        c->streams[i].prefix = mu_slice_of(prefixes[i]);
     }
 }
 
