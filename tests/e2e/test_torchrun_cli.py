@@ -90,7 +90,7 @@ def complaints(bench: Bench, command: Command) -> list[str]:
     """What is wrong with one command, ready to be printed."""
     try:
         theirs = bench.theirs(command)
-        wrong = {name: judge(command, theirs, ours)[0] for name, ours in bench.ours(command).items()}
+        wrong = {name: judge(command, theirs, ours) for name, ours in bench.ours(command).items()}
         by_link, by_name = wrong.values()
         # Called either way it is the same program: say so once.
         found = by_link + [f"as muster run: {text}" for text in by_name if text not in by_link]

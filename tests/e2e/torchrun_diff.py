@@ -33,8 +33,8 @@ def differing(theirs: Outcome, ours: Outcome) -> dict[str, tuple[Any, Any]]:
     return found
 
 
-def judge(command: Command, theirs: Outcome, ours: Outcome) -> tuple[list[str], set[str]]:
-    """What is wrong, one text each; and the ids of the differences that showed."""
+def judge(command: Command, theirs: Outcome, ours: Outcome) -> list[str]:
+    """What is wrong, one text each: differences that are not listed, listed ones that do not show."""
     listed = set(command.differs.split())
     wrong = [f"no such difference: {name}" for name in sorted(listed - DIFFERENCES.keys())]
     shown: set[str] = set()
@@ -45,5 +45,5 @@ def judge(command: Command, theirs: Outcome, ours: Outcome) -> tuple[list[str], 
             shown.add(fitting[0])
         else:
             wrong.append(f"{key}: torchrun {t!r}, muster {m!r}")
-    wrong += [f"expected '{name}', which did not show" for name in sorted(listed & DIFFERENCES.keys() - shown)]
-    return wrong, shown
+    return wrong + [f"expected '{name}', which did not show"
+                    for name in sorted(listed & DIFFERENCES.keys() - shown)]
