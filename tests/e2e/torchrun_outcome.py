@@ -175,9 +175,9 @@ class Run:
 
     def console(self, text: str) -> tuple[list[str], list[str]]:
         """What workers wrote, by rank and in order within a rank; and what the launcher did, who may
-        quote workers in lines of its own that begin with a space."""
+        quote workers in lines of its own: those begin with its name or a space."""
         lines = [line for line in text.split("\n") if line]
-        ours = [self.plain(line) for line in lines if "#w " in line and not line.startswith(" ")]
+        ours = [self.plain(line) for line in lines if "#w " in line and not line.startswith((" ", "muster"))]
         return sorted(ours, key=lambda line: line.split("#w ")[1].split(" ")[0]), \
             [line for line in lines if "#w " not in line]
 
