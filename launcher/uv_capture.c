@@ -2,10 +2,12 @@
 #include "launcher/uv_capture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/ioctl.h>
 
 enum {
-    CHUNK = 64 * 1024, /* what a pipe holds: one read empties it */
+    CHUNK = UV_CAPTURE_PIPE_MAX, /* what a pipe can hold: one read empties it */
+    FLOOD = 32 * 1024,           /* half of what it holds at first */
     /* A pipe that was half full or more has a writer in the middle of something. */
     HOLD_FLOODED_MS = 1000,
 };
@@ -104,6 +106,19 @@ static void deliver(struct uv_capture *c, const char *data, size_t len)
     }
 }
 
+/*
+ * A larger pipe lets writer and reader take fewer turns, which is what counts when there are more
+ * of them than CPUs. Refused (a limit of the user's on all pipes together), it stays as it is.
+ */
+static void note_flood(struct uv_capture *c, bool is_flooding)
+{
+    if (is_flooding && c->sinks.may_grow_pipe) {
+        c->sinks.may_grow_pipe = false;
+        (void)fcntl(c->fd, F_SETPIPE_SZ, UV_CAPTURE_PIPE_MAX);
+    }
+    c->is_flooding = is_flooding;
+}
+
 /* One read of at most `max` bytes. Returns how many there were. */
 static size_t read_chunk(struct uv_capture *c, size_t max)
 {
@@ -120,7 +135,7 @@ static size_t read_chunk(struct uv_capture *c, size_t max)
     if (n <= 0) {
         return 0;
     }
-    c->is_flooding = n >= CHUNK / 2;
+    note_flood(c, n >= FLOOD);
     deliver(c, chunk, (size_t)n);
     return (size_t)n;
 }

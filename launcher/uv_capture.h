@@ -21,7 +21,7 @@
 
 #include <uv.h>
 
-enum { UV_CAPTURE_HOLD_MS = 100 };
+enum { UV_CAPTURE_HOLD_MS = 100, UV_CAPTURE_PIPE_MAX = 256 * 1024 };
 
 /* Where it goes; everything borrowed until uv_capture_close() unless it says otherwise. */
 struct uv_capture_sinks {
@@ -31,6 +31,7 @@ struct uv_capture_sinks {
     struct uv_file *filtered;         /* needs a prefix; NULL: none */
     const struct line_filter *filter; /* of what goes to `filtered` */
     bool keeps_tail;
+    bool may_grow_pipe;     /* to UV_CAPTURE_PIPE_MAX bytes, once much is written to it */
     struct mu_buf *scratch; /* empty between calls; all captures may share it */
 };
 

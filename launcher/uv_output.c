@@ -18,6 +18,7 @@ enum {
     FILES_HIGH = 64 * 1024 * 1024, /* bytes that all log files together may have queued ... */
     FILE_HIGH_MIN = 64 * 1024,     /* but each of them this many, ... */
     FILE_HIGH_MAX = 1024 * 1024,   /* and none more than this */
+    GROWING_MAX = 64, /* workers whose pipes may grow: users have 64 MB for all their pipes */
 };
 
 struct stream {
@@ -180,6 +181,7 @@ static int begin_stream(struct uv_output *o, uint32_t rank, int k, struct mu_err
         .filtered = plan->has_prefix ? o->filtered[k] : NULL,
         .filter = &o->filters[k],
         .keeps_tail = k == 1,
+        .may_grow_pipe = o->plan.count <= GROWING_MAX,
         .scratch = &o->scratch,
     };
     int fd = s->fd_here;
