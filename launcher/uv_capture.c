@@ -53,11 +53,12 @@ static void print_held(struct uv_capture *c)
     }
 }
 
-/* It will be read when there is room; the rest of the line is most likely in it. */
-static bool has_unread(const struct uv_capture *c)
+/* Bytes in the pipe. They will be read when there is room. */
+static size_t unread(const struct uv_capture *c)
 {
     int left = 0;
-    return !c->is_over && ioctl(c->fd, FIONREAD, &left) == 0 && left > 0;
+    bool is_known = c->is_open && !c->is_over && ioctl(c->fd, FIONREAD, &left) == 0;
+    return is_known && left > 0 ? (size_t)left : 0;
 }
 
 /* The timer runs on while lines come and go; what is held now may be younger than it. */
@@ -71,7 +72,7 @@ static void on_held(uv_timer_t *timer)
     uint64_t limit = c->is_flooding ? HOLD_FLOODED_MS : UV_CAPTURE_HOLD_MS;
     if (age < limit) {
         uv_timer_start(timer, on_held, limit - age, 0);
-    } else if (has_unread(c)) {
+    } else if (unread(c) > 0) {
         uv_timer_start(timer, on_held, UV_CAPTURE_HOLD_MS, 0);
     } else {
         print_held(c);
@@ -199,18 +200,23 @@ int uv_capture_open(struct uv_capture *c, uv_loop_t *loop, int fd,
 
 void uv_capture_drain(struct uv_capture *c)
 {
-    int left = 0;
-    if (!c->is_open || c->is_over || ioctl(c->fd, FIONREAD, &left) != 0) {
+    if (!c->is_open || c->is_over) {
         return;
     }
+    size_t left = unread(c);
     while (left > 0 && !c->is_over) {
-        size_t n = read_chunk(c, (size_t)left);
+        size_t n = read_chunk(c, left);
         if (n == 0) {
             break;
         }
-        left -= (int)n;
+        left -= n;
     }
     print_held(c);
+}
+
+uint64_t uv_capture_total(const struct uv_capture *c)
+{
+    return c->tail.total + unread(c);
 }
 
 unsigned uv_capture_close(struct uv_capture *c, void *data, uv_close_cb closed)

@@ -65,6 +65,9 @@ int uv_capture_open(struct uv_capture *c, uv_loop_t *loop, int fd,
  */
 void uv_capture_drain(struct uv_capture *c);
 
+/* Bytes that were written so far, those in the pipe included. Counts only where a tail is kept. */
+uint64_t uv_capture_total(const struct uv_capture *c);
+
 /*
  * Stop and close; the file is written to its end. Returns how often `closed` will be called from
  * the loop, with a handle whose data is `data`: 0 if it was not open.

@@ -233,7 +233,7 @@ size_t uv_output_stderr_tail(const struct uv_output *o, uint32_t local_rank, cha
     return tail_ring_copy(&o->streams[1][local_rank].capture.tail, buf, size);
 }
 
-uint64_t uv_output_stderr_total(struct uv_output *o, uint32_t local_rank)
+uint64_t uv_output_stderr_total(const struct uv_output *o, uint32_t local_rank)
 {
     MU_REQUIRE(local_rank < o->plan.count);
     const struct output_stream *plan = &o->plan.workers[local_rank].streams[1];
@@ -241,9 +241,7 @@ uint64_t uv_output_stderr_total(struct uv_output *o, uint32_t local_rank)
         struct stat st;
         return stat(plan->path, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size : 0;
     }
-    struct uv_capture *capture = &o->streams[1][local_rank].capture;
-    uv_capture_drain(capture);
-    return capture->tail.total;
+    return uv_capture_total(&o->streams[1][local_rank].capture);
 }
 
 static void free_output(struct uv_output *o)

@@ -547,7 +547,7 @@ size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char 
     return uv_output_stderr_tail(p->output, local_rank, buf, size);
 }
 
-uint64_t uv_procs_stderr_total(struct uv_procs *p, uint32_t local_rank)
+uint64_t uv_procs_stderr_total(const struct uv_procs *p, uint32_t local_rank)
 {
     MU_REQUIRE(local_rank < p->count);
     return uv_output_stderr_total(p->output, local_rank);

@@ -104,7 +104,7 @@ uint32_t uv_procs_unbound(const struct uv_procs *p, int *ret_code);
 size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char *buf, size_t size);
 
 /* Bytes a worker has written to its standard error so far, what is still in the pipe included. */
-uint64_t uv_procs_stderr_total(struct uv_procs *p, uint32_t local_rank);
+uint64_t uv_procs_stderr_total(const struct uv_procs *p, uint32_t local_rank);
 
 /*
  * No callback after this. Before `gone` it abandons the round: the shepherd kills the whole tree
