@@ -189,6 +189,8 @@ fuzz-soak: ## SOAK_CODEC and SOAK_STORE inputs of SOAK_SEED under the sanitizers
 	build/asan/tests/soak_c10d_wire -o build -s $(SOAK_SEED) -n $(SOAK_CODEC)
 	build/asan/tests/soak_store -o build -s $(SOAK_SEED) -n $(SOAK_STORE)
 
+bench-programs: $(BENCH) ## what the benchmarks are made of, without running any
+
 bench: all $(BENCH) $(WORKERS) ## benchmarks, the store's and the output's in short: about 12 minutes
 	@MUSTER_BUILD=$(B) bench/run.sh
 	@MUSTER_BUILD=$(B) bench/output.sh --quick

@@ -81,12 +81,25 @@ static const struct uv_procs_handlers handlers = {
     .gone = on_gone,
 };
 
+/* As without any option: standard error goes through a pipe; here nobody shows it. */
+static struct uv_output *open_output(const struct bench *b, uv_loop_t *loop, struct mu_err *err)
+{
+    struct output_plan plan = {.count = b->count};
+    plan.workers = mu_calloc(b->count, sizeof(*plan.workers));
+    for (size_t i = 0; i < b->count; i++) {
+        plan.workers[i].streams[1] = (struct output_stream){.route = OUTPUT_CAPTURE};
+    }
+    struct uv_out *const consoles[OUTPUT_STREAMS] = {NULL, NULL};
+    return uv_output_open(loop, &plan, consoles, err);
+}
+
 static void run_procs(struct bench *b, uv_loop_t *loop)
 {
-    struct uv_procs_spec spec = {.workers = b->workers, .count = b->count};
     struct mu_err err = MU_ERR_INIT;
     b->from = uv_hrtime();
-    b->procs = uv_procs_start(loop, &spec, &handlers, b, &err);
+    struct uv_procs_spec spec = {
+        .workers = b->workers, .count = b->count, .output = open_output(b, loop, &err)};
+    b->procs = spec.output != NULL ? uv_procs_start(loop, &spec, &handlers, b, &err) : NULL;
     if (b->procs == NULL) {
         fprintf(stderr, "bench_spawn: %s\n", err.text);
         exit(1);
@@ -161,14 +174,16 @@ int main(int argc, char **argv)
     uint64_t gone[RUNS];
     for (int i = 0; i < RUNS; i++) {
         for (size_t k = 0; k < b.count; k++) {
-            b.workers[k] = (struct worker_command){program, command, environ, NULL};
+            b.workers[k] = (struct worker_command){
+                .program = program, .argv = command, .envp = environ, .mem_node = -1};
         }
         b.is_death_wanted = false;
         bare[i] = run_bare(&b);
         run_procs(&b, &loop);
         procs[i] = b.running_ns;
         for (size_t k = 0; k < b.count; k++) {
-            b.workers[k] = (struct worker_command){sleeper[0], sleeper, environ, NULL};
+            b.workers[k] = (struct worker_command){
+                .program = sleeper[0], .argv = sleeper, .envp = environ, .mem_node = -1};
         }
         b.is_death_wanted = true;
         run_procs(&b, &loop);

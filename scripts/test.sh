@@ -43,7 +43,7 @@ scripts/venv.sh || echo "the torch tests will be skipped"
 
 jobs=$(nproc)
 suite lint make -k -j"$jobs" lint
-if suite build make -j"$jobs" all; then
+if suite build make -j"$jobs" all bench-programs; then
     suite unit make -j"$jobs" unit
     suite sim make -j"$jobs" sim
     suite replay make -j"$jobs" replay
