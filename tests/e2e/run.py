@@ -140,8 +140,10 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the tests' directories")
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     options = parser.parse_args()
-    # A shell's background job ignores SIGINT, and so would all that is started from it.
+    # A shell's background job ignores SIGINT, nohup SIGHUP, and so would all that is started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for ignored in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_DFL)
     tests = discover(options.modules, options.k)
     if options.list:
         print("\n".join(f"{module}.{name}" for module, name, _ in tests))
