@@ -15,6 +15,7 @@ enum {
     AGENT_RETRY_FIRST_MS = 20,
     AGENT_RETRY_MAX_MS = 1000,
     AGENT_WELCOME_WAIT_MS = 5 * 1000, /* for an answer to HELLO: a stranger may hold the port */
+    AGENT_TAKEN_WAIT_MS = 3 * 1000,   /* for a port of ours that somebody else has, on one node */
     AGENT_UNREACHABLE_FIRST_MS = 2 * 1000, /* first line about an unreachable coordinator */
     AGENT_UNREACHABLE_EVERY_MS = 10 * 1000,
 };
@@ -25,9 +26,10 @@ struct agent {
     int64_t now_ms;
 
     /* the link */
-    bool is_linked;   /* a connection is open */
-    bool is_welcome;  /* the coordinator took us in, at least once */
-    bool is_embedded; /* it lives inside another agent, and dies with it */
+    bool is_linked;      /* a connection is open */
+    bool is_welcome;     /* the coordinator took us in, at least once */
+    bool is_no_stranger; /* a coordinator answered at the endpoint, if only to turn us away */
+    bool is_embedded;    /* it lives inside another agent, and dies with it */
     uint64_t coordinator_id;
     int64_t heartbeat_ms;
     int64_t timeout_ms;

@@ -45,6 +45,16 @@ void agent_link_begin(struct agent *a)
     agent_effect_add(a, AGENT_CONNECT);
 }
 
+/* No other node will come and serve, so only a coordinator that answers soon is worth waiting for.
+ */
+void agent_not_serving(struct agent *a)
+{
+    int64_t soon_ms = a->unreachable_since_ms + AGENT_TAKEN_WAIT_MS;
+    if (a->config.max_nodes == 1 && !a->is_no_stranger && soon_ms < a->link_deadline_ms) {
+        a->link_deadline_ms = soon_ms;
+    }
+}
+
 void agent_connected(struct agent *a, int64_t now_ms)
 {
     a->now_ms = now_ms;
@@ -142,6 +152,7 @@ void agent_link_welcome(struct agent *a, const struct ctl_welcome *w)
         return;
     }
     a->is_welcome = true;
+    a->is_no_stranger = true;
     a->welcome_ms = INT64_MAX;
     a->is_embedded = w->is_embedded != 0;
     a->coordinator_id = w->coordinator_id;
@@ -174,6 +185,10 @@ void agent_link_refused(struct agent *a, const struct ctl_refused *r)
     if (r->may_retry != 0) {
         char why[256];
         snprintf(why, sizeof(why), MU_SLICE_FMT, MU_SLICE_ARG(r->text));
+        if (!a->is_welcome) {
+            a->link_deadline_ms = a->unreachable_since_ms + a->config.join_timeout_ms;
+        }
+        a->is_no_stranger = true;
         hang_up(a, why);
         return;
     }

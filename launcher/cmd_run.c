@@ -5,6 +5,7 @@
 #include "launcher/dry_run.h"
 #include "launcher/local_world.h"
 #include "launcher/options_show.h"
+#include "launcher/run_dir.h"
 #include "launcher/uv_agent.h"
 #include "launcher/worker_env.h"
 #include "muster/log.h"
@@ -72,6 +73,9 @@ int cmd_run(int argc, char **argv)
     int rc = local_world_resolve(&opts, &host, &world, &err);
     if (rc == 0) {
         rc = worker_env_check(&opts, environ, &err);
+    }
+    if (rc == 0 && run_dir_check(opts.log_dir, &err) != 0) {
+        rc = mu_err_wrap(&err, "--log-dir");
     }
     if (rc == 0 && (opts.print_config || opts.dry_run)) {
         rc = show(&opts, &world, &err);

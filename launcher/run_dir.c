@@ -85,6 +85,26 @@ static char *stem_of(const char *run_id)
     return stem;
 }
 
+int run_dir_check(const char *log_dir, struct mu_err *err)
+{
+    if (log_dir == NULL || strcmp(log_dir, "/dev/null") == 0) {
+        return 0;
+    }
+    if (log_dir[0] == '\0') {
+        return mu_err_set(err, MU_E_USAGE, 0, "the name of the log directory is empty");
+    }
+    mu_autofree char *path = mu_strdup(log_dir);
+    struct stat st;
+    while (stat(path, &st) != 0) {
+        char *slash = strrchr(path, '/');
+        if (slash == NULL || slash == path) {
+            return 0;
+        }
+        *slash = '\0';
+    }
+    return S_ISDIR(st.st_mode) ? 0 : fail_mkdir(path, ENOTDIR, err);
+}
+
 static char *make_base(struct run_dir *dir, const char *log_dir, const char *tmpdir,
                        struct mu_err *err)
 {
@@ -93,11 +113,8 @@ static char *make_base(struct run_dir *dir, const char *log_dir, const char *tmp
         dir->temp_dir = make_new(tmpdir, "muster", 0700, err);
         return dir->temp_dir != NULL ? mu_strdup(dir->temp_dir) : NULL;
     }
-    if (log_dir[0] == '\0') {
-        mu_err_set(err, MU_E_USAGE, 0, "the name of the log directory is empty");
-        return NULL;
-    }
-    return make_path(log_dir, err) == 0 ? mu_strdup(log_dir) : NULL;
+    bool is_made = run_dir_check(log_dir, err) == 0 && make_path(log_dir, err) == 0;
+    return is_made ? mu_strdup(log_dir) : NULL;
 }
 
 struct run_dir *run_dir_new(const char *log_dir, const char *run_id, const char *tmpdir,

@@ -23,6 +23,12 @@ struct run_dir;
 struct run_dir *run_dir_new(const char *log_dir, const char *run_id, const char *tmpdir,
                             struct mu_err *err);
 
+/*
+ * Can `log_dir` be made, as far as names go? MU_E_USAGE if it is empty or a file is in the way. NULL
+ * is fine. Nothing is made.
+ */
+int run_dir_check(const char *log_dir, struct mu_err *err);
+
 /* Absolute path of the run's directory, borrowed; NULL if there is none (/dev/null). */
 const char *run_dir_path(const struct run_dir *dir);
 

@@ -137,6 +137,9 @@ static void on_dial_resolved(void *arg, const struct sockaddr_storage *addrs, si
         /* Only the system's refusal to listen on an address of ours is worth telling. */
         snprintf(a->not_serving, sizeof(a->not_serving), "%s", err.sys != 0 ? err.text : "");
         mu_log(MU_LOG_DEBUG, "not serving the coordinator: %s", err.text);
+        if (err.sys != 0) {
+            agent_not_serving(a->engine);
+        }
     }
 }
 

@@ -306,12 +306,21 @@ class Stranger:
 
 def port_taken(t: Case, greeting: bytes) -> None:
     stranger = Stranger(t.port, greeting)
-    agent = t.agent("node1", ["--nnodes", "1", "--nproc-per-node", "1", "--join-timeout", "6s"])
-    agent.expect(1, 30)
+    agent = t.agent("node1", ["--nnodes", "1", "--nproc-per-node", "1"])
+    agent.expect(1, 15)  # not after the join timeout: no other node will come
     said(agent, str(t.port))
     said(agent, r"not muster|not a muster|something else|another program|does not (speak|answer)|no answer|taken|in use")
     expect(not t.worker_files(0), "workers were started")
     stranger.listener.close()
+
+
+def test_log_directory_is_a_file(t: Case) -> None:
+    (t.dir / "file").write_text("")
+    for name, path in (("node1", t.dir / "file"), ("node2", t.dir / "file" / "logs")):
+        agent = t.agent(name, ["--log-dir", path])
+        agent.expect(2)
+        said(agent, r"--log-dir: .*file: a file that is no directory is in the way")
+        expect(agent.err.count("\n") == 1, f"more than a line: {agent.err}")
 
 
 def test_port_taken_by_a_silent_stranger(t: Case) -> None:

@@ -69,6 +69,67 @@ static void test_refused_for_now(void **state)
     expect("connect");
 }
 
+/* The rig's agent, for a job of `nodes` nodes. */
+static void start_of(uint32_t nodes)
+{
+    struct agent_config config = {.run_id = "j",
+                                  .node_name = "node1",
+                                  .role = "default",
+                                  .coordinator = "10.0.0.1:29500",
+                                  .agent_id = 100,
+                                  .slots = 2,
+                                  .node_rank = -1,
+                                  .sched_rank = -1,
+                                  .min_nodes = nodes,
+                                  .max_nodes = nodes,
+                                  .join_timeout_ms = 60000,
+                                  .node_timeout_ms = 5000};
+    agent_free(a);
+    a = agent_new(&config);
+    agent_start(a, now);
+}
+
+/* Our own port is somebody else's: on one node nobody will come and make it better. */
+static void test_port_is_taken(void **state)
+{
+    (void)state;
+    start_of(1);
+    agent_not_serving(a);
+    agent_disconnected(a, "a stranger answers", now);
+    forget();
+    pass(4000, false);
+    expect("connect; exit 1");
+    expect_said(
+        "could not reach the coordinator at 10.0.0.1:29500 within 3.0 s: a stranger answers");
+}
+
+static void test_port_is_taken_for_now(void **state)
+{
+    (void)state;
+    const struct ctl_msg refused = {.type = CTL_REFUSED,
+                                    .refused = {.may_retry = 1, .text = mu_slice_of("ended")}};
+    start_of(1);
+    agent_not_serving(a);
+    agent_connected(a, now);
+    hear(&refused); /* the coordinator of the job before, about to leave */
+    agent_not_serving(a);
+    agent_connected(a, now);
+    hear(&refused);
+    now = 60999;
+    agent_tick(a, now);
+    assert_int_equal(agent_get_state(a), AGENT_CONNECTING);
+    now = 61000;
+    agent_tick(a, now);
+    assert_int_equal(agent_get_state(a), AGENT_DONE);
+
+    now = 1000;
+    start_of(2); /* another node may have the address too, and serve there */
+    agent_not_serving(a);
+    now = 60999;
+    agent_tick(a, now);
+    assert_int_equal(agent_get_state(a), AGENT_CONNECTING);
+}
+
 /* Something else holds the port and says nothing. */
 static void test_no_welcome(void **state)
 {
@@ -246,6 +307,8 @@ int main(void)
         TEST(test_join_timeout),
         TEST(test_refused),
         TEST(test_refused_for_now),
+        TEST(test_port_is_taken),
+        TEST(test_port_is_taken_for_now),
         TEST(test_no_welcome),
         TEST(test_nonsense),
         TEST(test_signal_while_connecting),
