@@ -2,6 +2,7 @@
 #include "launcher/shepherd.h"
 
 #include "launcher/worker_exec.h"
+#include "muster/clock.h"
 #include "muster/mem.h"
 
 #include <errno.h>
@@ -98,13 +99,6 @@ static void shepherd_fini(struct shepherd *s)
 }
 
 /* ---- in the shepherd: system calls only ---- */
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void close_span(unsigned first, unsigned last)
 {
@@ -302,7 +296,7 @@ static void order_kill(struct shepherd *s)
 {
     if (!s->is_killing) {
         s->is_killing = true;
-        s->kill_at_ms = now_ms();
+        s->kill_at_ms = mu_clock_ms();
         s->kill_pause_ms = KILL_PAUSE_MIN_MS;
         s->kill_report_ms = s->kill_at_ms + KILL_REPORT_MS;
     }
@@ -311,7 +305,7 @@ static void order_kill(struct shepherd *s)
 /* One pass of a kill, if one is due. */
 static void kill_pass(struct shepherd *s)
 {
-    int64_t now = now_ms();
+    int64_t now = mu_clock_ms();
     if (now < s->kill_at_ms) {
         return;
     }
@@ -319,7 +313,7 @@ static void kill_pass(struct shepherd *s)
     for (size_t i = 0; i < count; i++) {
         kill(s->tree[i].pid, SIGKILL);
     }
-    s->kill_at_ms = now_ms() + s->kill_pause_ms;
+    s->kill_at_ms = mu_clock_ms() + s->kill_pause_ms;
     if (s->kill_pause_ms < KILL_PAUSE_MAX_MS) {
         s->kill_pause_ms *= 2;
     }
@@ -396,7 +390,7 @@ static int poll_timeout(const struct shepherd *s)
     if (!s->is_killing) {
         return -1;
     }
-    int64_t left = s->kill_at_ms - now_ms();
+    int64_t left = s->kill_at_ms - mu_clock_ms();
     return left > 0 ? (int)left : 0;
 }
 

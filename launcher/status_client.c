@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/status_client.h"
 
+#include "muster/clock.h"
 #include "muster/ctl_msg.h"
 #include "muster/limits.h"
 #include "muster/mem.h"
@@ -12,17 +13,10 @@
 
 enum { READ_SIZE = 64 * 1024 };
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int wait_for(int fd, short events, int64_t deadline_ms, struct mu_err *err)
 {
     for (;;) {
-        int64_t left = deadline_ms - now_ms();
+        int64_t left = deadline_ms - mu_clock_ms();
         struct pollfd p = {.fd = fd, .events = events};
         int n = left > 0 ? poll(&p, 1, (int)left) : 0;
         if (n > 0) {
@@ -141,7 +135,7 @@ static char *receive(int fd, int64_t deadline_ms, struct mu_err *err)
 char *status_client_ask(const struct mu_endpoint *endpoint, const char *run_id, int64_t timeout_ms,
                         struct mu_err *err)
 {
-    int64_t deadline_ms = now_ms() + timeout_ms;
+    int64_t deadline_ms = mu_clock_ms() + timeout_ms;
     mu_autoclose int fd = connect_any(endpoint, deadline_ms, err);
     if (fd < 0) {
         return NULL;

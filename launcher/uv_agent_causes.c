@@ -12,6 +12,7 @@
 #include "launcher/lines.h"
 #include "launcher/oom_watch.h"
 #include "launcher/whole_file.h"
+#include "muster/clock.h"
 #include "muster/env.h"
 #include "muster/job_report.h"
 #include "muster/limits.h"
@@ -20,7 +21,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
 /* Of one worker of the round. */
 struct worker_end {
@@ -39,13 +39,6 @@ struct uv_agent_causes {
     bool must_look;         /* at their error files, once the first of that is on its way */
     pid_t *pids;            /* owned; by local rank */
 };
-
-static int64_t unix_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void causes_free(struct uv_agent_causes *c)
 {
@@ -210,7 +203,7 @@ static void failed(struct uv_agent *a, uint32_t local_rank, struct outcome o, co
                            .cause = d.kind,
                            .blame = d.blame,
                            .was_ending = d.was_ending,
-                           .unix_ms = unix_now_ms(),
+                           .unix_ms = mu_clock_unix_ms(),
                            .sentence = mu_slice_of(d.sentence),
                            .hint = mu_slice_of(d.hint),
                            .message = mu_slice_of(message),
@@ -233,7 +226,7 @@ void uv_agent_causes_ended(struct uv_agent *a, uint32_t local_rank, struct outco
         failed(a, local_rank, o, exec_why, timer);
         return;
     }
-    struct agent_exit x = {.outcome = o, .unix_ms = unix_now_ms()};
+    struct agent_exit x = {.outcome = o, .unix_ms = mu_clock_unix_ms()};
     note_end(&a->causes->ends[local_rank], o, x.unix_ms, "");
     uv_agent_events_exited(a, local_rank, o, NULL);
     agent_worker_exited(a->engine, local_rank, &x, uv_agent_now(a));
@@ -246,7 +239,7 @@ void uv_agent_causes_not_started(struct uv_agent *a, struct outcome o, const cha
     struct agent_exit x = {.outcome = o,
                            .cause = d.kind,
                            .blame = d.blame,
-                           .unix_ms = unix_now_ms(),
+                           .unix_ms = mu_clock_unix_ms(),
                            .sentence = mu_slice_of(d.sentence),
                            .hint = mu_slice_of(d.hint),
                            .message = mu_slice_of(why)};
@@ -313,7 +306,7 @@ static void write_error_file(const struct uv_agent *a)
     } else {
         struct outcome status = {.kind = OUTCOME_EXITED, .code = a->exit_status};
         const char *why = a->last_error != NULL ? a->last_error : "the job did not succeed";
-        text = error_file_pass_on(NULL, why, unix_now_ms(), status);
+        text = error_file_pass_on(NULL, why, mu_clock_unix_ms(), status);
     }
     struct mu_err err = MU_ERR_INIT;
     if (whole_file_write(path, text, &err) != 0) {

@@ -5,18 +5,11 @@
 #include "launcher/uv_agent_impl.h"
 
 #include "launcher/event_line.h"
+#include "muster/clock.h"
 #include "muster/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static int64_t wall_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 void uv_agent_events_begin(struct uv_agent *a)
 {
@@ -47,7 +40,7 @@ static void print(struct uv_agent *a, const char *state, const struct event_line
                                .backend = o->rdzv_backend,
                                .program = a->program != NULL ? a->program : "",
                                .error = error,
-                               .timestamp_ms = wall_ms(),
+                               .timestamp_ms = mu_clock_unix_ms(),
                                .run_time_ms = (int64_t)uv_now(&a->loop) - a->events.began_ms,
                                .duration_ms = duration_ms,
                                .node_rank = place->node_rank,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/uv_file_timer.h"
 
+#include "muster/clock.h"
 #include "muster/log.h"
 #include "muster/mem.h"
 #include "muster/rand.h"
@@ -9,7 +10,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -33,13 +33,6 @@ struct uv_file_timer {
     bool is_closing;
 };
 
-static int64_t wall_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void on_timer(uv_timer_t *timer);
 
 static void arm(struct uv_file_timer *t)
@@ -49,7 +42,7 @@ static void arm(struct uv_file_timer *t)
         uv_timer_stop(&t->timer);
         return;
     }
-    int64_t wait_ms = at_ms - wall_ms();
+    int64_t wait_ms = at_ms - mu_clock_unix_ms();
     wait_ms = wait_ms < MAX_WAIT_MS ? wait_ms : MAX_WAIT_MS;
     uv_timer_start(&t->timer, on_timer, wait_ms > 0 ? (uint64_t)wait_ms : 0, 0);
 }
@@ -58,7 +51,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct uv_file_timer *t = timer->data;
     struct file_timer_expiry expiry;
-    while (!t->is_closing && file_timer_expire(t->engine, wall_ms(), &expiry)) {
+    while (!t->is_closing && file_timer_expire(t->engine, mu_clock_unix_ms(), &expiry)) {
         t->expired(t->arg, &expiry);
     }
     if (!t->is_closing) {
@@ -77,7 +70,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         return;
     }
     uv_update_time(poll->loop);
-    file_timer_feed(t->engine, data, (size_t)n, wall_ms());
+    file_timer_feed(t->engine, data, (size_t)n, mu_clock_unix_ms());
     uint64_t rejected = file_timer_rejected(t->engine);
     if (rejected > t->rejected_told) {
         /* Once: it is the workers' to write here, and they may never stop. */
