@@ -37,6 +37,11 @@ bool outcome_is_success(struct outcome o)
     return o.kind == OUTCOME_EXITED && o.code == 0;
 }
 
+bool outcome_is_signal(struct outcome o, int signo)
+{
+    return o.kind == OUTCOME_SIGNALED && (signo == 0 || o.code == signo);
+}
+
 int outcome_exit_status(struct outcome o)
 {
     switch (o.kind) {
@@ -54,6 +59,12 @@ int outcome_exit_status(struct outcome o)
         return 1;
     }
     return 1;
+}
+
+int outcome_python_status(struct outcome o)
+{
+    bool is_signal = o.kind == OUTCOME_SIGNALED && o.code >= 1 && o.code <= 127;
+    return is_signal ? -o.code : outcome_exit_status(o);
 }
 
 /* The beginning of the sentence; the errno's text follows. */

@@ -269,8 +269,7 @@ static struct evidence look(struct mu_slice tail)
     return e;
 }
 
-/* Had it said what failed before it was told to stop? Not what it wrote long before and survived.
- */
+/* Had it said what failed before it was told to stop? What it survived long before is not that. */
 static bool had_failed(const struct diagnose_facts *f, const struct evidence *e,
                        struct mu_slice before)
 {
@@ -282,7 +281,7 @@ static bool had_failed(const struct diagnose_facts *f, const struct evidence *e,
 static void explain_stopped(struct diagnosis *d, const struct diagnose_facts *f)
 {
     d->kind = CAUSE_STOPPED;
-    bool is_kill = f->outcome.kind == OUTCOME_SIGNALED && f->outcome.code == SIGKILL;
+    bool is_kill = outcome_is_signal(f->outcome, SIGKILL);
     say(d,
         is_kill ? "stopped by muster: killed when the grace time was over" : "stopped by muster");
 }
@@ -296,35 +295,42 @@ static struct diagnosis explain_timer(const struct diagnose_facts *f)
     return d;
 }
 
-static bool is_signal(struct outcome o, int signo)
+/* Torch may crash while it cleans up after an exception that is the cause. */
+static bool is_crash_after(const struct diagnose_facts *f, const struct diagnosis *of_exception)
 {
-    return o.kind == OUTCOME_SIGNALED && (signo == 0 || o.code == signo);
+    bool is_crash =
+        !outcome_is_signal(f->outcome, SIGKILL) && !outcome_is_signal(f->outcome, SIGTERM);
+    return is_crash &&
+           (cause_is_consequence(of_exception->kind) || of_exception->kind == CAUSE_INTERRUPT ||
+            of_exception->kind == CAUSE_SHM_FULL);
+}
+
+static void explain_killed(struct diagnosis *d, const struct diagnose_facts *f,
+                           const struct evidence *e)
+{
+    struct diagnosis of_exception = {0};
+    if ((e->found & TRACEBACK_MAIN) != 0 && !e->has_fatal) {
+        explain_traceback(&of_exception, f, &e->main, CAUSE_EXCEPTION);
+    }
+    if (is_crash_after(f, &of_exception)) {
+        *d = of_exception;
+    } else if (outcome_is_signal(f->outcome, SIGKILL)) {
+        explain_sigkill(d, f);
+    } else {
+        explain_signal(d, f, e->has_fatal ? &e->fatal : NULL);
+    }
 }
 
 static void explain(struct diagnosis *d, const struct diagnose_facts *f, const struct evidence *e)
 {
     bool has_main = (e->found & TRACEBACK_MAIN) != 0;
-    bool is_oom = is_signal(f->outcome, SIGKILL) && f->oom == DIAGNOSE_OOM_SOME;
+    bool is_oom = outcome_is_signal(f->outcome, SIGKILL) && f->oom == DIAGNOSE_OOM_SOME;
     if (f->outcome.kind == OUTCOME_EXEC_FAILED) {
         explain_exec(d, f);
     } else if (f->error_file != NULL && !is_oom) {
         explain_error_file(d, f, e->found, &e->main);
-    } else if (is_signal(f->outcome, 0) && !d->was_ending) {
-        /* Torch may crash while it cleans up after an exception that is the cause. */
-        struct diagnosis of_exception = {0};
-        if (has_main && !e->has_fatal) {
-            explain_traceback(&of_exception, f, &e->main, CAUSE_EXCEPTION);
-        }
-        bool is_crash = !is_signal(f->outcome, SIGKILL) && !is_signal(f->outcome, SIGTERM);
-        bool is_cause = cause_is_consequence(of_exception.kind) ||
-                        of_exception.kind == CAUSE_INTERRUPT || of_exception.kind == CAUSE_SHM_FULL;
-        if (is_crash && is_cause) {
-            *d = of_exception;
-        } else if (is_signal(f->outcome, SIGKILL)) {
-            explain_sigkill(d, f);
-        } else {
-            explain_signal(d, f, e->has_fatal ? &e->fatal : NULL);
-        }
+    } else if (outcome_is_signal(f->outcome, 0) && !d->was_ending) {
+        explain_killed(d, f, e);
     } else if (has_main) {
         explain_traceback(d, f, &e->main, CAUSE_EXCEPTION);
         if ((e->found & TRACEBACK_THREAD) != 0 && e->thread.error.ptr < e->main.error.ptr) {

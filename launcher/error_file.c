@@ -81,7 +81,7 @@ char *error_file_pass_on(const struct error_file *worker, const char *sentence, 
     if (document == NULL) {
         document = made_of(sentence, unix_ms);
     }
-    int code = outcome.kind == OUTCOME_SIGNALED ? -outcome.code : outcome_exit_status(outcome);
+    int code = outcome_python_status(outcome);
     json_t *message = json_object_get(document, "message");
     if (json_is_object(message)) {
         json_object_set_new(message, "errorCode", json_integer(code));

@@ -134,25 +134,20 @@ static size_t strip(char *tail, size_t len, size_t *before)
     return kept + rest;
 }
 
-static bool is_signal(struct outcome o, int signo)
-{
-    return o.kind == OUTCOME_SIGNALED && o.code == signo;
-}
-
 /* What the system knows; the texts that it makes are owned by the caller. */
 static void ask_system(struct uv_agent *a, uint32_t local_rank, struct diagnose_facts *f,
                        char **ret_core)
 {
     struct outcome o = f->outcome;
-    struct oom_finding oom =
-        oom_watch_ended(a->causes->oom, local_rank, is_signal(o, SIGKILL) && !f->stop.is_killed);
+    struct oom_finding oom = oom_watch_ended(a->causes->oom, local_rank,
+                                             outcome_is_signal(o, SIGKILL) && !f->stop.is_killed);
     f->oom = !oom.is_counted ? DIAGNOSE_OOM_UNKNOWN
              : oom.is_grown  ? DIAGNOSE_OOM_SOME
                              : DIAGNOSE_OOM_NONE;
     f->cgroup = oom.cgroup;
     f->memory_limit = oom.limit;
     f->interpreter = a->opts->no_python ? NULL : a->program;
-    f->shm_percent = is_signal(o, SIGBUS) ? shm_percent() : 0;
+    f->shm_percent = outcome_is_signal(o, SIGBUS) ? shm_percent() : 0;
     if (o.core_dumped) {
         mu_autofree char *cwd = getcwd(NULL, 0);
         struct core_file_of of = {

@@ -88,7 +88,7 @@ void uv_agent_events_exited(struct uv_agent *a, uint32_t local_rank, struct outc
     struct event_line_worker worker = worker_of(a, local_rank, pid);
     bool is_success = outcome_is_success(o);
     worker.has_failed = !is_success;
-    worker.exit_code = o.kind == OUTCOME_SIGNALED ? -o.code : outcome_exit_status(o);
+    worker.exit_code = outcome_python_status(o);
     bool is_stopping = agent_get_state(a->engine) == AGENT_STOPPING;
     const char *failure = is_stopping ? "TERMINATED" : "FAILED";
     print(a, is_success ? "SUCCEEDED" : failure, &worker, error, -1);

@@ -122,7 +122,7 @@ static json_t *collateral_json(const struct member_failure *f)
 static void add_worker(json_t *o, const struct member_failure *f)
 {
     char when[MU_TIME_SIZE];
-    bool is_signal = f->outcome.kind == OUTCOME_SIGNALED;
+    bool is_signal = outcome_is_signal(f->outcome, 0);
     json_object_set_new(o, "rank", json_integer(f->rank));
     json_object_set_new(o, "local_rank", json_integer(f->local_rank));
     json_object_set_new(o, "pid", json_integer(f->pid));

@@ -36,12 +36,18 @@ struct outcome {
 
 bool outcome_is_success(struct outcome o);
 
+/* Was it killed by this signal? 0: by any. */
+bool outcome_is_signal(struct outcome o, int signo);
+
 /*
  * The status a launcher exits with on behalf of a worker: its exit status; 128 + n for a signal;
  * 127 if the program or script does not exist, 126 if it cannot be executed (as shells do);
  * 1 for unknown. Never 0 unless outcome_is_success().
  */
 int outcome_exit_status(struct outcome o);
+
+/* The same as Python's subprocess and torchrun put it: -n for signal n. */
+int outcome_python_status(struct outcome o);
 
 /*
  * In words, without a full stop: "exited with status 3", "killed by SIGKILL (signal 9)",

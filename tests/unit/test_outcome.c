@@ -59,6 +59,21 @@ static void describes_and_maps(void **state)
     }
 }
 
+static void tells_signals(void **state)
+{
+    (void)state;
+    const struct outcome killed = {.kind = OUTCOME_SIGNALED, .code = 9};
+    const struct outcome exited = {.kind = OUTCOME_EXITED, .code = 9};
+    assert_true(outcome_is_signal(killed, 9));
+    assert_true(outcome_is_signal(killed, 0));
+    assert_false(outcome_is_signal(killed, 15));
+    assert_false(outcome_is_signal(exited, 9));
+    assert_false(outcome_is_signal(exited, 0));
+    assert_int_equal(outcome_python_status(killed), -9);
+    assert_int_equal(outcome_python_status(exited), 9);
+    assert_int_equal(outcome_python_status((struct outcome){.kind = OUTCOME_UNKNOWN}), 1);
+}
+
 /* An outcome may come from another node: whatever is in it, only success gives 0. */
 static void only_success_is_zero(void **state)
 {
@@ -74,6 +89,7 @@ static void only_success_is_zero(void **state)
                 int status = outcome_exit_status(o);
                 assert_true(status >= 0 && status <= 255);
                 assert_int_equal(status == 0, outcome_is_success(o));
+                assert_int_equal(outcome_python_status(o) == 0, outcome_is_success(o));
                 outcome_describe(o, text, sizeof(text));
                 assert_true(strlen(text) < sizeof(text));
             }
@@ -101,6 +117,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(describes_and_maps),
+        cmocka_unit_test(tells_signals),
         cmocka_unit_test(only_success_is_zero),
         cmocka_unit_test(names_signals),
     };
