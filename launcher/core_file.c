@@ -2,25 +2,21 @@
 #include "launcher/core_file.h"
 
 #include "muster/buf.h"
+#include "muster/file.h"
 #include "muster/mem.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-/* The first line of a file. */
+/* The first line of a file; "" if it cannot be read. */
 static bool read_line(const char *path, char *line, size_t size)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    line[0] = '\0';
-    if (fd < 0) {
+    if (mu_file_read(path, line, size) < 0) {
+        line[0] = '\0';
         return false;
     }
-    ssize_t n = read(fd, line, size - 1);
-    close(fd);
-    line[n > 0 ? n : 0] = '\0';
     line[strcspn(line, "\n")] = '\0';
-    return n >= 0;
+    return true;
 }
 
 /* What a % and this letter stand for; false: nobody knows any more. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/error_file.h"
 
+#include "muster/file.h"
 #include "muster/mem.h"
 
-#include <fcntl.h>
 #include <jansson.h>
 #include <sys/stat.h>
 
@@ -40,22 +40,13 @@ bool error_file_parse(const char *text, size_t len, struct error_file *ret)
 
 bool error_file_read(const char *path, struct error_file *ret)
 {
-    /* Not a FIFO's writer, not a terminal: what is there must not make the agent wait. */
-    mu_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > MAX_FILE) {
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
         return false;
     }
-    mu_autofree char *text = mu_alloc(MAX_FILE);
-    size_t len = 0;
-    while (len < MAX_FILE) {
-        ssize_t n = read(fd, text + len, MAX_FILE - len);
-        if (n <= 0) {
-            break;
-        }
-        len += (size_t)n;
-    }
-    return error_file_parse(text, len, ret);
+    size_t len;
+    mu_autofree char *text = mu_file_text(path, MAX_FILE, &len);
+    return text != NULL && error_file_parse(text, len, ret);
 }
 
 void error_file_fini(struct error_file *f)

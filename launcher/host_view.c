@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/host_view.h"
 
+#include "muster/file.h"
 #include "muster/mem.h"
 #include "muster/num.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -36,25 +36,11 @@ static char *path_of(const struct host_view *host, const char *path, va_list arg
 
 static int read_text(const char *path, char *text, size_t size)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
-        return -1;
-    }
-    size_t len = 0;
-    ssize_t n = 0;
-    while (len < size - 1 && (n = read(fd, text + len, size - 1 - len)) != 0) {
-        if (n > 0) {
-            len += (size_t)n;
-        } else if (errno != EINTR) {
-            break;
-        }
-    }
-    close(fd);
+    ssize_t len = mu_file_read(path, text, size);
     while (len > 0 && isspace((unsigned char)text[len - 1])) {
-        len--;
+        text[--len] = '\0';
     }
-    text[len] = '\0';
-    return n < 0 ? -1 : 0;
+    return len >= 0 ? 0 : -1;
 }
 
 int host_view_text(const struct host_view *host, char *text, size_t size, const char *path, ...)

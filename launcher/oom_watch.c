@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/oom_watch.h"
 
+#include "muster/file.h"
 #include "muster/mem.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_SIZE = 4096, MAX_SIZE = 1024 * 1024 };
+enum { MAX_SIZE = 1024 * 1024 }; /* of a file of /proc or /sys */
 
 struct counter {
     char *of;     /* owned; the text of /proc/PID/cgroup it belongs to */
@@ -26,28 +26,6 @@ struct oom_watch {
     size_t *of_worker; /* owned; index by local rank */
     size_t workers;
 };
-
-/* The text of a file of /proc or /sys, owned by the caller; NULL if it cannot be read. */
-static char *read_text(const char *path)
-{
-    mu_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
-        return NULL;
-    }
-    size_t size = FIRST_SIZE;
-    size_t len = 0;
-    char *text = mu_alloc(size);
-    ssize_t n;
-    while ((n = read(fd, text + len, size - 1 - len)) > 0) {
-        len += (size_t)n;
-        if (len == size - 1 && size < MAX_SIZE) {
-            size *= 2;
-            text = mu_realloc(text, size);
-        }
-    }
-    text[len] = '\0';
-    return text;
-}
 
 /* ---- where the counter is ---- */
 
@@ -167,7 +145,7 @@ bool oom_watch_counter(const char *text, const char *key, uint64_t *ret_value)
 
 static bool read_counter(const char *file, uint64_t *ret_value)
 {
-    mu_autofree char *text = read_text(file);
+    mu_autofree char *text = mu_file_text(file, MAX_SIZE, NULL);
     return text != NULL && oom_watch_counter(text, "oom_kill", ret_value);
 }
 
@@ -175,7 +153,7 @@ static int64_t read_limit(const char *dir, int version)
 {
     mu_autofree char *file =
         mu_asprintf("%s/%s", dir, version == 2 ? "memory.max" : "memory.limit_in_bytes");
-    mu_autofree char *text = read_text(file);
+    mu_autofree char *text = mu_file_text(file, MAX_SIZE, NULL);
     long long value = text != NULL ? strtoll(text, NULL, 10) : 0; /* "max" is 0 */
     return value > 0 && value < INT64_C(1) << 60 ? value : 0;
 }
@@ -210,13 +188,13 @@ static char *cgroup_of(pid_t pid)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-    return read_text(path);
+    return mu_file_text(path, MAX_SIZE, NULL);
 }
 
 struct oom_watch *oom_watch_new(size_t workers)
 {
     struct oom_watch *w = mu_alloc(sizeof(*w));
-    w->mountinfo = read_text("/proc/self/mountinfo");
+    w->mountinfo = mu_file_text("/proc/self/mountinfo", MAX_SIZE, NULL);
     w->workers = workers;
     w->of_worker = mu_calloc(workers, sizeof(w->of_worker[0]));
     w->counters = mu_calloc(1, sizeof(w->counters[0]));

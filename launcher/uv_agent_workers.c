@@ -8,11 +8,11 @@
 #include "launcher/find_program.h"
 #include "launcher/proc_owner.h"
 #include "muster/env.h"
+#include "muster/file.h"
 #include "muster/limits.h"
 #include "muster/mem.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 static void on_started(void *arg, uint32_t local_rank, pid_t pid)
@@ -39,18 +39,6 @@ static void on_running(void *arg)
     uv_agent_carry_out(a);
 }
 
-static bool read_beginning(const char *path, char *text, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        return false;
-    }
-    ssize_t n = read(fd, text, size - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    return n >= 0;
-}
-
 /*
  * The reason for an errno of exec that is not plain: a script's first line. Owned by the caller;
  * NULL: the errno says it all.
@@ -58,7 +46,7 @@ static bool read_beginning(const char *path, char *text, size_t size)
 static char *explain_exec(const char *program, int32_t code)
 {
     char line[256];
-    if (!read_beginning(program, line, sizeof(line))) {
+    if (mu_file_read(program, line, sizeof(line)) < 0) {
         return NULL;
     }
     bool has_interpreter = strncmp(line, "#!", 2) == 0;
