@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/cpu_quota.h"
 
+#include "launcher/cgroup.h"
 #include "muster/mem.h"
 #include "muster/num.h"
 
@@ -74,47 +75,18 @@ static int64_t least_above(const struct host_view *host, const char *const *moun
     return least;
 }
 
-/* Is `name` one of the comma-separated words of `list`, which ends at a ':'? */
-static bool has_controller(const char *list, const char *name)
-{
-    size_t len = strlen(name);
-    for (const char *word = list;; word++) {
-        size_t n = strcspn(word, ",:");
-        if (n == len && memcmp(word, name, len) == 0) {
-            return true;
-        }
-        word += n;
-        if (*word != ',') {
-            return false;
-        }
-    }
-}
-
 int64_t cpu_quota(const struct host_view *host)
 {
     static const char *const mounts_v2[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", NULL};
     static const char *const mounts_v1[] = {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct",
                                             NULL};
-    int64_t least = INT64_MAX;
     mu_autofree char *text = mu_alloc(MAX_CGROUPS);
     if (host_view_text(host, text, MAX_CGROUPS, "/proc/self/cgroup") != 0) {
-        return least;
+        return INT64_MAX;
     }
-    char *rest = text;
-    char *line;
-    while ((line = strsep(&rest, "\n")) != NULL) { /* "4:cpu,cpuacct:/path", "0::/path" */
-        char *controllers = strchr(line, ':');
-        char *path = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
-        if (path == NULL) {
-            continue;
-        }
-        int64_t quota = INT64_MAX;
-        if (path == controllers + 1) {
-            quota = least_above(host, mounts_v2, path + 1, quota_v2);
-        } else if (has_controller(controllers + 1, "cpu")) {
-            quota = least_above(host, mounts_v1, path + 1, quota_v1);
-        }
-        least = quota < least ? quota : least;
-    }
-    return least;
+    mu_autofree char *path_v2 = cgroup_path(text, NULL);
+    mu_autofree char *path_v1 = cgroup_path(text, "cpu");
+    int64_t v2 = path_v2 != NULL ? least_above(host, mounts_v2, path_v2, quota_v2) : INT64_MAX;
+    int64_t v1 = path_v1 != NULL ? least_above(host, mounts_v1, path_v1, quota_v1) : INT64_MAX;
+    return v1 < v2 ? v1 : v2;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/oom_watch.h"
 
+#include "launcher/cgroup.h"
 #include "muster/file.h"
 #include "muster/mem.h"
 
@@ -12,11 +13,11 @@
 enum { MAX_SIZE = 1024 * 1024 }; /* of a file of /proc or /sys */
 
 struct counter {
-    char *of;     /* owned; the text of /proc/PID/cgroup it belongs to */
-    char *file;   /* owned; NULL: there is none */
-    char *cgroup; /* owned; NULL: the machine's */
-    int64_t limit;
-    uint64_t seen; /* at the start, and what was found to be somebody's since */
+    char *of;         /* owned; the text of /proc/PID/cgroup it belongs to */
+    char *file;       /* owned; NULL: there is none */
+    char *cgroup;     /* owned; NULL: the machine's */
+    char *limit_file; /* owned; NULL: it has no limit */
+    uint64_t seen;    /* at the start, and what was found to be somebody's since */
 };
 
 struct oom_watch {
@@ -41,38 +42,6 @@ static void field(const char *line, int index, char *out, size_t size)
     snprintf(out, size, "%.*s", index == 0 ? (int)len : 0, line);
 }
 
-static bool has_word(const char *list, const char *word)
-{
-    size_t size = strlen(word);
-    for (const char *at = list; (at = strstr(at, word)) != NULL; at += size) {
-        bool begins = at == list || at[-1] == ',';
-        if (begins && (at[size] == ',' || at[size] == '\0')) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The path behind "N:memory:" or "0::", owned by the caller; NULL if there is no such line. */
-static char *path_in(const char *cgroup, bool is_v1)
-{
-    for (const char *line = cgroup; line[0] != '\0';) {
-        size_t len = strcspn(line, "\n");
-        const char *first = memchr(line, ':', len);
-        const char *second =
-            first != NULL ? memchr(first + 1, ':', len - (size_t)(first + 1 - line)) : NULL;
-        if (second != NULL) {
-            mu_autofree char *names = mu_asprintf("%.*s", (int)(second - first - 1), first + 1);
-            bool is_it = is_v1 ? has_word(names, "memory") : names[0] == '\0';
-            if (is_it && second[1] == '/') {
-                return mu_asprintf("%.*s", (int)(line + len - second - 1), second + 1);
-            }
-        }
-        line += len + (line[len] == '\n');
-    }
-    return NULL;
-}
-
 /* Where that hierarchy is mounted, and which part of it: "36 35 0:1 ROOT POINT opts - TYPE ..." */
 static bool mount_of(const char *mountinfo, bool is_v1, char *root, char *point, size_t size)
 {
@@ -84,7 +53,8 @@ static bool mount_of(const char *mountinfo, bool is_v1, char *root, char *point,
             char options[512];
             field(dash + 3, 0, type, sizeof(type));
             field(dash + 3, 2, options, sizeof(options));
-            bool is_it = is_v1 ? strcmp(type, "cgroup") == 0 && has_word(options, "memory")
+            bool is_it = is_v1 ? strcmp(type, "cgroup") == 0 &&
+                                     cgroup_has_controller(mu_slice_of(options), "memory")
                                : strcmp(type, "cgroup2") == 0;
             if (is_it) {
                 field(line, 3, root, size);
@@ -106,7 +76,7 @@ int oom_watch_locate(const char *cgroup, const char *mountinfo, char **ret_dir, 
     char point[1024];
     for (int version = 1; version <= 2; version++) {
         bool is_v1 = version == 1;
-        char *path = path_in(cgroup, is_v1);
+        char *path = cgroup_path(cgroup, is_v1 ? "memory" : NULL);
         if (path == NULL || !mount_of(mountinfo, is_v1, root, point, sizeof(root))) {
             free(path);
             continue;
@@ -149,13 +119,20 @@ static bool read_counter(const char *file, uint64_t *ret_value)
     return text != NULL && oom_watch_counter(text, "oom_kill", ret_value);
 }
 
-static int64_t read_limit(const char *dir, int version)
+/* "max" is 0, and so is what version 1 has in its place. */
+static int64_t read_limit(const char *file)
 {
-    mu_autofree char *file =
-        mu_asprintf("%s/%s", dir, version == 2 ? "memory.max" : "memory.limit_in_bytes");
     mu_autofree char *text = mu_file_text(file, MAX_SIZE, NULL);
-    long long value = text != NULL ? strtoll(text, NULL, 10) : 0; /* "max" is 0 */
+    long long value = text != NULL ? strtoll(text, NULL, 10) : 0;
     return value > 0 && value < INT64_C(1) << 60 ? value : 0;
+}
+
+static void counter_fini(struct counter *c)
+{
+    free(c->of);
+    free(c->file);
+    free(c->cgroup);
+    free(c->limit_file);
 }
 
 /* The counter for those whose /proc/PID/cgroup reads like this. */
@@ -167,14 +144,13 @@ static struct counter counter_of(const struct oom_watch *w, const char *cgroup)
         w->mountinfo != NULL ? oom_watch_locate(cgroup, w->mountinfo, &dir, &c.cgroup) : 0;
     if (version != 0) {
         c.file = mu_asprintf("%s/%s", dir, version == 2 ? "memory.events" : "memory.oom_control");
-        c.limit = read_limit(dir, version);
+        c.limit_file =
+            mu_asprintf("%s/%s", dir, version == 2 ? "memory.max" : "memory.limit_in_bytes");
         if (read_counter(c.file, &c.seen)) {
             return c;
         }
-        free(c.file);
-        free(c.cgroup);
-        c.cgroup = NULL;
-        c.limit = 0;
+        counter_fini(&c);
+        c = (struct counter){.of = mu_strdup(cgroup)};
     }
     c.file = mu_strdup("/proc/vmstat");
     if (!read_counter(c.file, &c.seen)) {
@@ -210,9 +186,7 @@ void oom_watch_free(struct oom_watch *w)
         return;
     }
     for (size_t i = 0; i < w->count; i++) {
-        free(w->counters[i].of);
-        free(w->counters[i].file);
-        free(w->counters[i].cgroup);
+        counter_fini(&w->counters[i]);
     }
     free(w->mountinfo);
     free(w->counters);
@@ -242,10 +216,11 @@ struct oom_finding oom_watch_ended(struct oom_watch *w, size_t local_rank, bool 
 {
     MU_REQUIRE(local_rank < w->workers);
     struct counter *c = &w->counters[w->of_worker[local_rank]];
-    struct oom_finding f = {.cgroup = c->cgroup, .limit = c->limit};
+    struct oom_finding f = {.cgroup = c->cgroup};
     uint64_t now = 0;
     f.is_counted = c->file != NULL && read_counter(c->file, &now);
     f.is_grown = f.is_counted && now > c->seen;
+    f.limit = f.is_grown && c->limit_file != NULL ? read_limit(c->limit_file) : 0;
     c->seen += f.is_grown && is_killed;
     return f;
 }

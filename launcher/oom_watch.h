@@ -20,7 +20,7 @@ struct oom_finding {
     bool is_counted;    /* there is a counter */
     bool is_grown;      /* since the worker was started */
     const char *cgroup; /* borrowed from the watch; NULL: it is the machine's counter */
-    int64_t limit;      /* bytes the cgroup itself may use; 0: none, or not known */
+    int64_t limit;      /* if it is: bytes the cgroup itself may use; 0: none, or not known */
 };
 
 /* Before the workers are started: they begin in the cgroup of this process. */
