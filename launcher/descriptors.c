@@ -31,6 +31,18 @@ int descriptors_check_standard(struct mu_err *err)
     return 0;
 }
 
+int descriptors_open_pipe(int *ret_here, int *ret_there)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0) {
+        return -1;
+    }
+    fcntl(fds[0], F_SETFL, O_NONBLOCK); /* the two ends have flags of their own */
+    *ret_here = fds[0];
+    *ret_there = fds[1];
+    return 0;
+}
+
 void descriptors_raise_limit(void)
 {
     struct rlimit now;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The descriptors a process begins with: the three standard ones, and how many there may be.
- * Process-wide. Threading: before the loop runs; descriptors_restore_limit() also after a fork.
+ * Descriptors: the three standard ones, how many there may be, pipes from children. Process-wide.
+ * Threading: one thread; descriptors_restore_limit() also after a fork.
  */
 #pragma once
 
@@ -15,6 +15,12 @@ void descriptors_fill_standard(void);
 
 /* MU_E_SYSTEM if one of them is closed nevertheless: nothing for workers may be opened then. */
 int descriptors_check_standard(struct mu_err *err);
+
+/*
+ * A pipe, close-on-exec: the end to read from, which does not block, and the other one, which does:
+ * that is for a child. Returns 0, or -1 and errno.
+ */
+int descriptors_open_pipe(int *ret_here, int *ret_there);
 
 /*
  * Allow as many descriptors as the hard limit does: a coordinator has one for each worker of the

@@ -11,8 +11,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
     FILES_HIGH = 64 * 1024 * 1024, /* bytes that all log files together may have queued ... */
@@ -68,18 +68,6 @@ static struct uv_file *open_log(struct uv_output *o, const char *path, struct mu
     return uv_file_open(o->loop, &spec, err);
 }
 
-static int open_pipe(struct stream *s, int *ret_there)
-{
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC) != 0) {
-        return -1;
-    }
-    fcntl(fds[0], F_SETFL, O_NONBLOCK); /* the two ends have flags of their own */
-    s->fd_here = fds[0];
-    *ret_there = fds[1];
-    return 0;
-}
-
 static int open_stream(struct uv_output *o, uint32_t rank, int k, struct mu_err *err)
 {
     const struct output_stream *plan = &o->plan.workers[rank].streams[k];
@@ -96,7 +84,7 @@ static int open_stream(struct uv_output *o, uint32_t rank, int k, struct mu_err 
             open(plan->path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
         return *there >= 0 ? 0 : mu_err_set(err, MU_E_SYSTEM, errno, "log file %s", plan->path);
     case OUTPUT_CAPTURE:
-        if (open_pipe(s, there) != 0) {
+        if (descriptors_open_pipe(&s->fd_here, there) != 0) {
             return fail_open(rank, k, errno, err);
         }
         s->file = plan->path != NULL ? open_log(o, plan->path, err) : NULL;
