@@ -101,6 +101,14 @@ void mu_buf_consume(struct mu_buf *b, size_t n)
     }
 }
 
+char *mu_buf_take_text(struct mu_buf *b)
+{
+    mu_buf_append_u8(b, '\0');
+    char *text = (char *)b->data;
+    *b = (struct mu_buf){0};
+    return text;
+}
+
 void mu_buf_put_u32(struct mu_buf *b, size_t at, uint32_t v)
 {
     MU_REQUIRE(b->len >= sizeof(v) && at <= b->len - sizeof(v));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/cause_marks.h"
 
-#include "launcher/lines.h"
+#include "muster/lines.h"
 
 static const char raise_shm[] =
     "/dev/shm is too small for what passes between processes: enlarge it (containers: --shm-size, "

@@ -72,12 +72,11 @@ char *core_file_expand(const char *pattern, bool uses_pid, const struct core_fil
     if (uses_pid && !has_pid) {
         mu_buf_printf(&out, ".%d", (int)of->pid);
     }
-    mu_buf_append_u8(&out, '\0');
     if (!is_known) {
         mu_buf_fini(&out);
         return NULL;
     }
-    return (char *)out.data;
+    return mu_buf_take_text(&out);
 }
 
 char *core_file_describe(const struct core_file_of *of)

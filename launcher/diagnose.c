@@ -3,8 +3,8 @@
 
 #include "launcher/cause_marks.h"
 #include "launcher/fatal_text.h"
-#include "launcher/lines.h"
 #include "launcher/traceback.h"
+#include "muster/lines.h"
 #include "muster/mem.h"
 
 #include <errno.h>
@@ -29,9 +29,7 @@ static void say(struct diagnosis *d, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(d->sentence + len, sizeof(d->sentence) - len, fmt, args);
     va_end(args);
-    for (char *c = d->sentence + len; *c != '\0'; c++) {
-        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c;
-    }
+    lines_flatten(d->sentence + len);
 }
 
 /* The first line, at most so much of it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/fatal_text.h"
 
-#include "launcher/lines.h"
+#include "muster/lines.h"
 
 #include <string.h>
 

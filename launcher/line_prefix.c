@@ -58,6 +58,5 @@ char *line_prefix_expand(const char *template, const struct line_prefix_names *n
             mu_buf_append_u8(&out, (uint8_t) * template ++);
         }
     }
-    mu_buf_append_u8(&out, '\0');
-    return (char *)out.data;
+    return mu_buf_take_text(&out);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/traceback.h"
 
-#include "launcher/lines.h"
+#include "muster/lines.h"
 
 #include <ctype.h>
 #include <string.h>

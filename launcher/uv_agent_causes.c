@@ -9,13 +9,13 @@
 #include "launcher/core_file.h"
 #include "launcher/diagnose.h"
 #include "launcher/error_file.h"
-#include "launcher/lines.h"
 #include "launcher/oom_watch.h"
 #include "launcher/whole_file.h"
 #include "muster/clock.h"
 #include "muster/env.h"
 #include "muster/job_report.h"
 #include "muster/limits.h"
+#include "muster/lines.h"
 #include "muster/mem.h"
 
 #include <string.h>

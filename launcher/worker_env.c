@@ -102,8 +102,7 @@ char *worker_env_substitute(const char *text, size_t local_rank)
             p += p[0] == '$' && p[1] == '$' ? 2 : 1;
         }
     }
-    mu_buf_append_u8(&out, '\0');
-    return (char *)out.data;
+    return mu_buf_take_text(&out);
 }
 
 /* An argument of one worker: the text itself, shared by all, unless there is a '$' in it. */

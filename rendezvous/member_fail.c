@@ -5,6 +5,7 @@
 #include "rendezvous/member_impl.h"
 
 #include "muster/limits.h"
+#include "muster/lines.h"
 #include "muster/mem.h"
 
 void member_failure_clear(struct member_failure *f)
@@ -88,9 +89,7 @@ static char *take_text(struct mu_slice s, size_t max)
 static char *take_line(struct mu_slice s, size_t max)
 {
     char *text = take_text(s, max);
-    for (char *c = text; *c != '\0'; c++) {
-        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c;
-    }
+    lines_flatten(text);
     return text;
 }
 

@@ -116,7 +116,6 @@ const struct member_node *member_lead(const struct member *m);
 
 /* ---- member_report.c: texts owned by the caller ---- */
 char *member_text_waiting(const struct member *m);
-char *member_text_not_formed(const struct member *m);
 char *member_text_failure(const struct member *m); /* one line: who and how */
 char *member_text_failure_and_cause(const struct member *m);
 char *member_text_summary(const struct member *m); /* one line: how the job ended */

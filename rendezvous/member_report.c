@@ -11,12 +11,6 @@
 
 enum { NAMES_SHOWN = 8 };
 
-static char *take_text(struct mu_buf *b)
-{
-    mu_buf_append_u8(b, '\0');
-    return (char *)b->data;
-}
-
 static int by_name(const void *a, const void *b)
 {
     return mu_names_natural_compare(*(const char *const *)a, *(const char *const *)b);
@@ -108,10 +102,10 @@ char *member_text_waiting(const struct member *m)
         mu_buf_printf(&b, "; starting in %lld s unless more join",
                       (long long)(m->last_call_end_ms - m->now_ms + 999) / 1000);
     }
-    return take_text(&b);
+    return mu_buf_take_text(&b);
 }
 
-char *member_text_not_formed(const struct member *m)
+static char *describe_not_formed(const struct member *m)
 {
     struct mu_buf b = {0};
     mu_buf_printf(&b, "job '%s' did not form within %.1f s: ", m->run_id,
@@ -123,7 +117,7 @@ char *member_text_not_formed(const struct member *m)
     }
     mu_buf_printf(&b, "; start an agent on every node with the same endpoint and --rdzv-id, or "
                       "change --nnodes or --join-timeout");
-    return take_text(&b);
+    return mu_buf_take_text(&b);
 }
 
 char *member_text_failure(const struct member *m)
@@ -139,7 +133,7 @@ char *member_text_failure(const struct member *m)
                       f->local_rank, f->pid, f->was_ending ? "failed (and was " : "", how,
                       f->was_ending ? " before it had ended)" : "");
     }
-    return take_text(&b);
+    return mu_buf_take_text(&b);
 }
 
 char *member_text_failure_and_cause(const struct member *m)
@@ -163,7 +157,7 @@ char *member_text_summary(const struct member *m)
         return mu_asprintf("job '%s' succeeded", m->run_id);
     }
     if (!m->failure.is_set) {
-        return member_text_not_formed(m);
+        return describe_not_formed(m);
     }
     mu_autofree char *failure = member_text_failure_and_cause(m);
     return mu_asprintf("job '%s' failed: %s", m->run_id, failure);

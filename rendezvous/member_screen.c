@@ -5,6 +5,7 @@
 #include "rendezvous/member_impl.h"
 
 #include "muster/limits.h"
+#include "muster/lines.h"
 #include "muster/mem.h"
 #include "muster/num.h"
 
@@ -54,7 +55,13 @@ static size_t fold_at(const char *text, size_t columns)
     while (at > columns / 2 && text[at] != ' ') {
         at--;
     }
-    return text[at] == ' ' ? at : columns;
+    if (text[at] == ' ') {
+        return at;
+    }
+    /* Not within a character of UTF-8; what is none is cut anywhere. */
+    for (at = columns; at > columns - 3 && ((unsigned char)text[at] & 0xc0) == 0x80; at--) {
+    }
+    return at;
 }
 
 /* "  name      text", folded; what does not fit into ROW_LINES is left out. */
@@ -83,48 +90,52 @@ static void append_path(const char *name, const char *path, struct mu_buf *out)
 }
 
 /* "           ^^^^^^^^": below a line of source in a traceback, where there is room for so few. */
-static bool is_underline(const char *line, size_t len)
+static bool is_underline(struct mu_slice line)
 {
-    if (len > 8 && strncmp(line, "[rank", 5) == 0) {
-        size_t prefix = strcspn(line, " ");
-        prefix = prefix < len ? prefix : len;
-        line += prefix;
-        len -= prefix;
+    size_t at = 0;
+    if (lines_starts_with(line, "[rank")) {
+        while (at < line.len && line.ptr[at] != ' ') {
+            at++;
+        }
     }
-    size_t blanks = strspn(line, " ");
-    return blanks > 0 && blanks < len && blanks + strspn(line + blanks, "^~") >= len;
+    size_t blanks = at;
+    while (at < line.len && line.ptr[at] == ' ') {
+        at++;
+    }
+    size_t marks = at;
+    while (at < line.len && (line.ptr[at] == '^' || line.ptr[at] == '~')) {
+        at++;
+    }
+    return blanks < marks && marks < at && at == line.len;
 }
 
-/*
- * A line is what ends in \n or \r (progress bars). Those that are empty, or point at what is above
- * them, are not shown.
- */
-static const char *next_line(const char *line, size_t *ret_len)
+/* The next line that is shown: not an empty one, nor one that points at what is above it. */
+static bool next_shown(struct mu_slice *rest, struct mu_slice *ret_line)
 {
-    do {
-        line += strspn(line, "\r\n");
-        *ret_len = strcspn(line, "\r\n");
-        if (!is_underline(line, *ret_len)) {
-            return *ret_len > 0 ? line : NULL;
+    while (lines_next(rest, ret_line)) {
+        if (ret_line->len > 0 && !is_underline(*ret_line)) {
+            return true;
         }
-        line += *ret_len;
-    } while (true);
+    }
+    return false;
 }
 
 /* The last lines. */
 static void append_lines(const char *text, struct mu_buf *out)
 {
-    size_t len = 0;
+    struct mu_slice rest = mu_slice_of(text);
+    struct mu_slice line;
     size_t count = 0;
-    for (const char *l = text; (l = next_line(l, &len)) != NULL; l += len) {
+    while (next_shown(&rest, &line)) {
         count++;
     }
-    for (const char *l = text; (l = next_line(l, &len)) != NULL; l += len) {
+    rest = mu_slice_of(text);
+    while (next_shown(&rest, &line)) {
         if (count-- > MU_REPORT_TAIL_LINES) {
             continue;
         }
         mu_buf_printf(out, "    | ");
-        append_visible(l, len, COLUMNS - 6, out);
+        append_visible(line.ptr, line.len, COLUMNS - 6, out);
     }
 }
 
@@ -176,9 +187,8 @@ static void append_collateral(const struct member_failure *f, struct mu_buf *out
         mu_buf_printf(&text, "%s%u %s stopped", f->collateral > 0 ? "; " : "", f->stopped,
                       f->stopped == 1 ? "was" : "were");
     }
-    mu_buf_append_u8(&text, '\0');
-    append_row("then", (const char *)text.data, out);
-    mu_buf_fini(&text);
+    mu_autofree char *then = mu_buf_take_text(&text);
+    append_row("then", then, out);
 }
 
 /*
@@ -204,9 +214,8 @@ static void append_suspects(const struct member *m, struct mu_buf *out)
             }
         }
     }
-    mu_buf_append_u8(&text, '\0');
-    append_row("note", (const char *)text.data, out);
-    mu_buf_fini(&text);
+    mu_autofree char *note = mu_buf_take_text(&text);
+    append_row("note", note, out);
 }
 
 static void append_words(const struct member_failure *f, struct mu_buf *out)
@@ -245,6 +254,5 @@ char *member_text_report(const struct member *m)
     append_path("log", f->log_file, &b);
     append_words(f, &b);
     mu_buf_printf(&b, "  every worker of the job was stopped; exit status %d", m->exit_status);
-    mu_buf_append_u8(&b, '\0');
-    return (char *)b.data;
+    return mu_buf_take_text(&b);
 }

@@ -40,6 +40,9 @@ void mu_buf_append_u64(struct mu_buf *b, uint64_t v);
 void mu_buf_printf(struct mu_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void mu_buf_consume(struct mu_buf *b, size_t n); /* drops the first n bytes; n <= len */
 
+/* The bytes as a NUL-terminated text, owned by the caller; b is empty then. */
+char *mu_buf_take_text(struct mu_buf *b);
+
 /* Overwrite four bytes at `at`, which must have been appended before. */
 void mu_buf_put_u32(struct mu_buf *b, size_t at, uint32_t v);
 

@@ -105,6 +105,19 @@ static void test_printf(void **state)
     mu_buf_fini(&b);
 }
 
+static void test_take_text(void **state)
+{
+    (void)state;
+    struct mu_buf b = {0};
+    mu_autofree char *none = mu_buf_take_text(&b);
+    assert_string_equal(none, "");
+    mu_buf_printf(&b, "text %d", 7);
+    mu_autofree char *text = mu_buf_take_text(&b);
+    assert_string_equal(text, "text 7");
+    assert_null(b.data);
+    assert_int_equal(b.len + b.cap, 0);
+}
+
 static void test_consume(void **state)
 {
     (void)state;
@@ -176,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_grows),
         cmocka_unit_test(test_reserve_then_fill),
         cmocka_unit_test(test_printf),
+        cmocka_unit_test(test_take_text),
         cmocka_unit_test(test_consume),
         cmocka_unit_test(test_reader),
         cmocka_unit_test(test_reader_past_the_end),

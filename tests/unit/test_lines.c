@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "launcher/lines.h"
+#include "muster/lines.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -97,12 +97,20 @@ static void test_strip_escapes(void **state)
     strip("", "");
 }
 
+static void test_flatten(void **state)
+{
+    (void)state;
+    char text[] = "a\nb\033[31m\tc\177 \xc3\xa9";
+    lines_flatten(text);
+    assert_string_equal(text, "a b [31m c  \xc3\xa9");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_next),          cmocka_unit_test(test_find),
         cmocka_unit_test(test_last),          cmocka_unit_test(test_first),
-        cmocka_unit_test(test_strip_escapes),
+        cmocka_unit_test(test_strip_escapes), cmocka_unit_test(test_flatten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -206,6 +206,39 @@ static void test_screen_is_bounded(void **state)
     mu_buf_fini(&text);
 }
 
+/* Text that is folded where there is no space: between characters. */
+static void test_characters_stay_whole(void **state)
+{
+    (void)state;
+    static const char characters[] = "\xc3\xa9\xe2\x82\xac\xf0\x9f\x94\xa5"; /* 2, 3, 4 bytes */
+    run_two(0);
+    struct mu_buf text = {0};
+    mu_buf_printf(&text, "a");
+    for (int i = 0; i < 25; i++) {
+        mu_buf_printf(&text, "%s", characters);
+    }
+    struct ctl_msg msg = {.type = CTL_EXITED,
+                          .exited = {.round = 1,
+                                     .kind = OUTCOME_EXITED,
+                                     .code = 1,
+                                     .sentence = {(const char *)text.data, text.len}}};
+    assert_int_equal(hear(0, &msg), 0);
+    said.len = 0;
+    end_both(1);
+    const char *screen = rig_text(&said);
+    for (const char *at = characters; *at != '\0';) {
+        size_t size = *at == '\xc3' ? 2 : *at == '\xe2' ? 3 : 4;
+        mu_autofree char *one = mu_strndup(at, size);
+        size_t whole = 0;
+        for (const char *c = strstr(screen, "  cause "); (c = strstr(c, one)) != NULL; c++) {
+            whole++;
+        }
+        assert_int_equal(whole, 25);
+        at += size;
+    }
+    mu_buf_fini(&text);
+}
+
 /* ---- END: who was it, and the report for who wants one ---- */
 
 static void test_end_names_the_culprit(void **state)
@@ -318,6 +351,7 @@ int main(void)
         TEST(test_was_ending),
         TEST(test_underlines_are_left_out),
         TEST(test_screen_is_bounded),
+        TEST(test_characters_stay_whole),
         TEST(test_end_names_the_culprit),
         TEST(test_report_is_bounded),
         TEST(test_report_alone),

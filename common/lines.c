@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "launcher/lines.h"
+#include "muster/lines.h"
 
 #include <string.h>
 
@@ -122,4 +122,11 @@ size_t lines_strip_escapes(char *text, size_t len)
         }
     }
     return kept;
+}
+
+void lines_flatten(char *text)
+{
+    for (char *c = text; *c != '\0'; c++) {
+        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c;
+    }
 }

@@ -32,5 +32,8 @@ struct mu_slice lines_first(struct mu_slice text, size_t count, size_t size);
  */
 size_t lines_strip_escapes(char *text, size_t len);
 
+/* Make it one line: control bytes of the text become spaces. */
+void lines_flatten(char *text);
+
 /* From the beginning of `a` to the end of `b`, which lies behind it in the same text. */
 struct mu_slice lines_span(struct mu_slice a, struct mu_slice b);
