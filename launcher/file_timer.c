@@ -206,7 +206,6 @@ bool file_timer_expire(struct file_timer *ft, int64_t now_ms, struct file_timer_
     *ret_expiry = (struct file_timer_expiry){.pid = t->pid,
                                              .signo = t->signo,
                                              .after_ms = after_ms > 0 ? after_ms : 0,
-                                             .late_ms = now_ms - t->expires_ms,
                                              .scope = ft->expired_scope};
     file_timer_forget(ft, t->pid);
     return true;

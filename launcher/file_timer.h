@@ -29,7 +29,6 @@ struct file_timer_expiry {
     pid_t pid;
     int signo;         /* what to send it; 0: nothing was asked for */
     int64_t after_ms;  /* the time the request gave, from when it came */
-    int64_t late_ms;   /* since then */
     const char *scope; /* printable; valid until the next call */
 };
 

@@ -56,7 +56,8 @@ static void show_nproc(int64_t count, struct mu_buf *text)
     }
 }
 
-void options_show_value(const struct options *opts, enum options_id id, struct mu_buf *text)
+/* As it would be written on a command line: "8", "1:4", "30s", "1G", "host:29500". */
+static void show_value(const struct options *opts, enum options_id id, struct mu_buf *text)
 {
     const struct options_row *row = &options_table()[id];
     const void *field = (const char *)opts + row->offset;
@@ -139,7 +140,7 @@ static void show_row(const struct options *opts, enum options_id id, struct mu_b
 {
     const struct options_row *row = &options_table()[id];
     struct mu_buf value = {0};
-    options_show_value(opts, id, &value);
+    show_value(opts, id, &value);
     mu_buf_append_u8(&value, '\0');
     char origin[64];
     options_origin_name(id, opts->origin[id], origin, sizeof(origin));

@@ -25,7 +25,6 @@ struct uv_file {
     size_t written;      /* of it */
     size_t high;
     int error;
-    uint64_t lost;
     uv_file_failed_fn failed;
     void *arg;
     struct uv_waiter_list waiters;
@@ -50,7 +49,6 @@ static void on_closed(uv_fs_t *request)
 static void fail(struct uv_file *f, int error)
 {
     f->error = error;
-    f->lost += f->queue.len + f->block.len - f->written;
     mu_buf_fini(&f->queue);
     mu_buf_fini(&f->block);
     f->written = 0;
@@ -132,7 +130,6 @@ void uv_file_write(struct uv_file *f, const char *data, size_t len)
 {
     MU_REQUIRE(!f->is_closing);
     if (f->error != 0) {
-        f->lost += len;
         return;
     }
     mu_buf_append(&f->queue, data, len);
@@ -151,11 +148,6 @@ bool uv_file_is_full(const struct uv_file *f)
 void uv_file_wait(struct uv_file *f, struct uv_waiter *w)
 {
     uv_waiter_add(&f->waiters, w);
-}
-
-uint64_t uv_file_lost(const struct uv_file *f)
-{
-    return f->lost;
 }
 
 void uv_file_close(struct uv_file *f)

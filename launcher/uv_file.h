@@ -47,9 +47,5 @@ bool uv_file_is_full(const struct uv_file *f);
 /* Have w->fn called when there is room, or nothing is written any more. */
 void uv_file_wait(struct uv_file *f, struct uv_waiter *w);
 
-/* Bytes that were dropped. */
-uint64_t uv_file_lost(const struct uv_file *f);
-
-/* Frees itself once everything is written; the loop lives until then. No waiter is left. NULL-safe.
- */
+/* Frees itself once everything is written; the loop lives until then. No waiter. NULL-safe. */
 void uv_file_close(struct uv_file *f);

@@ -124,7 +124,6 @@ const struct member_effect *member_take(struct member *m);
 struct member_worker {
     uint32_t pid; /* 0: not started */
     struct outcome outcome;
-    int64_t ended_ms;
     bool was_stopped; /* it ended because it was told to */
 };
 

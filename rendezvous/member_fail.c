@@ -133,7 +133,6 @@ int member_worker_exited(struct member *m, struct member_node *n, const struct c
                                   .code = x->code,
                                   .core_dumped = x->core_dumped != 0};
     w->pid = x->pid;
-    w->ended_ms = m->now_ms;
     n->workers_exited++;
     if (outcome_is_success(w->outcome) || m->stop_signo != 0) {
         return 0;
