@@ -3,6 +3,7 @@
 
 #include "muster/mem.h"
 
+#include <ctype.h>
 #include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,6 +28,30 @@ char *mu_slice_dup(struct mu_slice s)
         memcpy(copy, s.ptr, s.len);
     }
     return copy;
+}
+
+struct mu_slice mu_slice_trim(struct mu_slice s)
+{
+    while (s.len > 0 && isspace((unsigned char)s.ptr[0])) {
+        s.ptr++;
+        s.len--;
+    }
+    while (s.len > 0 && isspace((unsigned char)s.ptr[s.len - 1])) {
+        s.len--;
+    }
+    return s;
+}
+
+bool mu_slice_next_entry(const char **rest, struct mu_slice *ret_entry)
+{
+    const char *entry = *rest;
+    if (entry == NULL) {
+        return false;
+    }
+    size_t len = strcspn(entry, ",");
+    *rest = entry[len] == ',' ? entry + len + 1 : NULL;
+    *ret_entry = mu_slice_trim((struct mu_slice){.ptr = entry, .len = len});
+    return true;
 }
 
 void mu_buf_fini(struct mu_buf *b)

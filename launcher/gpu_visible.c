@@ -17,19 +17,14 @@ static bool begins_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* The next word of a comma-separated list, without blanks around it; false behind the last. */
+/* The next entry of a list, which is cut if it is longer than the name of any device. */
 static bool next_word(const char **rest, char *word, size_t size)
 {
-    if (*rest == NULL) {
+    struct mu_slice entry;
+    if (!mu_slice_next_entry(rest, &entry)) {
         return false;
     }
-    const char *start = *rest + strspn(*rest, " \t");
-    size_t len = strcspn(start, ",");
-    *rest = start[len] == ',' ? start + len + 1 : NULL;
-    while (len > 0 && isspace((unsigned char)start[len - 1])) {
-        len--;
-    }
-    snprintf(word, size, "%.*s", (int)len, start);
+    snprintf(word, size, MU_SLICE_FMT, MU_SLICE_ARG(entry));
     return true;
 }
 

@@ -5,7 +5,6 @@
 #include "muster/mem.h"
 #include "muster/num.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,18 +18,6 @@ struct conf {
     char keep_alive_interval[MAX_VALUE + 1];
     char keep_alive_max_attempt[MAX_VALUE + 1];
 };
-
-static struct mu_slice trim(struct mu_slice text)
-{
-    while (text.len > 0 && isspace((unsigned char)text.ptr[0])) {
-        text.ptr++;
-        text.len--;
-    }
-    while (text.len > 0 && isspace((unsigned char)text.ptr[text.len - 1])) {
-        text.len--;
-    }
-    return text;
-}
 
 static int take(struct conf *conf, struct mu_slice pair, struct mu_err *err)
 {
@@ -49,8 +36,8 @@ static int take(struct conf *conf, struct mu_slice pair, struct mu_err *err)
         key.len = (size_t)(equals - pair.ptr);
         value = (struct mu_slice){.ptr = equals + 1, .len = pair.len - key.len - 1};
     }
-    key = trim(key);
-    value = trim(value);
+    key = mu_slice_trim(key);
+    value = mu_slice_trim(value);
     if (key.len == 0 || value.len == 0) {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "'" MU_SLICE_FMT "' is not KEY=VALUE, as in join_timeout=60",

@@ -56,19 +56,10 @@ static void add(struct signal_list *list, const char *name, struct mu_buf *warni
 void signal_list_parse(const char *text, struct signal_list *ret_list, struct mu_buf *warnings)
 {
     *ret_list = (struct signal_list){0};
-    for (const char *p = text; *p != '\0';) {
-        size_t len = strcspn(p, ",");
-        const char *start = p;
-        p += len + (p[len] == ',' ? 1 : 0);
-        while (len > 0 && (*start == ' ' || *start == '\t')) {
-            start++;
-            len--;
-        }
-        while (len > 0 && (start[len - 1] == ' ' || start[len - 1] == '\t')) {
-            len--;
-        }
-        if (len > 0) {
-            mu_autofree char *name = mu_strndup(start, len);
+    struct mu_slice entry;
+    while (mu_slice_next_entry(&text, &entry)) {
+        if (entry.len > 0) {
+            mu_autofree char *name = mu_slice_dup(entry);
             add(ret_list, name, warnings);
         }
     }

@@ -213,31 +213,22 @@ static void choose_threads(struct worker_env *we, const struct worker_env_spec *
     }
 }
 
-/* Entry `index` of a comma-separated list, without blanks around it; NULL if it is shorter. */
-static const char *entry_of(const char *list, size_t index, size_t *ret_len)
+/* The entry of a list at `index`; false if it is shorter. */
+static bool entry_at(const char *list, size_t index, struct mu_slice *ret_entry)
 {
-    for (; index > 0; index--) {
-        list = strchr(list, ',');
-        if (list == NULL) {
-            return NULL;
-        }
-        list++;
+    bool is_there = true;
+    for (size_t i = 0; i <= index && is_there; i++) {
+        is_there = mu_slice_next_entry(&list, ret_entry);
     }
-    list += strspn(list, " \t");
-    size_t len = strcspn(list, ",");
-    while (len > 0 && isspace((unsigned char)list[len - 1])) {
-        len--;
-    }
-    *ret_len = len;
-    return list;
+    return is_there;
 }
 
 int worker_env_check(const struct options *opts, char *const *parent_env, struct mu_err *err)
 {
     const char *list = mu_env_get(parent_env, visible_devices);
-    size_t len;
+    struct mu_slice last;
     if (!opts->virtual_local_rank || list == NULL ||
-        entry_of(list, (size_t)opts->nproc_per_node - 1, &len) != NULL) {
+        entry_at(list, (size_t)opts->nproc_per_node - 1, &last)) {
         return 0;
     }
     return mu_err_set(err, MU_E_USAGE, 0,
@@ -255,13 +246,13 @@ static void add_local_rank(struct worker_env *we, const struct worker_env_spec *
         return;
     }
     const char *list = mu_env_get(spec->parent_env, visible_devices);
-    size_t len = 0;
-    const char *entry = list != NULL ? entry_of(list, local_rank, &len) : NULL;
-    MU_REQUIRE(list == NULL || entry != NULL);
+    struct mu_slice entry = {0};
+    bool is_listed = list != NULL && entry_at(list, local_rank, &entry);
+    MU_REQUIRE(list == NULL || is_listed); /* worker_env_check() */
     strings_add(env, own(we, mu_strdup("LOCAL_RANK=0")));
-    strings_add(env,
-                own(we, entry != NULL ? mu_asprintf("%s=%.*s", visible_devices, (int)len, entry)
-                                      : mu_asprintf("%s=%zu", visible_devices, local_rank)));
+    strings_add(env, own(we, is_listed ? mu_asprintf("%s=" MU_SLICE_FMT, visible_devices,
+                                                     MU_SLICE_ARG(entry))
+                                       : mu_asprintf("%s=%zu", visible_devices, local_rank)));
 }
 
 static void build_envp(struct worker_env *we, const struct worker_env_spec *spec,

@@ -23,6 +23,15 @@ struct mu_slice mu_slice_of(const char *text); /* borrows `text`; NULL is empty 
 bool mu_slice_eq(struct mu_slice a, struct mu_slice b);
 char *mu_slice_dup(struct mu_slice s); /* a NUL-terminated copy, owned by the caller */
 
+struct mu_slice mu_slice_trim(struct mu_slice s); /* without the white space around it */
+
+/*
+ * The next entry of a list with commas between them, without white space around it. `*rest` is
+ * moved behind it, and NULL behind the last one: then false is returned. Entries may be empty; the
+ * empty text has one.
+ */
+bool mu_slice_next_entry(const char **rest, struct mu_slice *ret_entry);
+
 /* Growable bytes. Zero-initialised is a valid empty buffer. */
 struct mu_buf {
     uint8_t *data; /* owned */

@@ -30,6 +30,25 @@ static void test_slices(void **state)
     assert_string_equal(none, "");
 }
 
+static void test_entries(void **state)
+{
+    (void)state;
+    static const char *const want[] = {"a", "", "b c", "", ""};
+    const char *rest = " a,,\tb c ,  ,";
+    struct mu_slice entry;
+    for (size_t i = 0; i < MU_COUNT(want); i++) {
+        assert_true(mu_slice_next_entry(&rest, &entry));
+        assert_true(mu_slice_eq(entry, mu_slice_of(want[i])));
+    }
+    assert_false(mu_slice_next_entry(&rest, &entry));
+    rest = "";
+    assert_true(mu_slice_next_entry(&rest, &entry));
+    assert_int_equal(entry.len, 0);
+    assert_false(mu_slice_next_entry(&rest, &entry));
+    rest = NULL;
+    assert_false(mu_slice_next_entry(&rest, &entry));
+}
+
 static void test_append_is_little_endian(void **state)
 {
     (void)state;
@@ -184,6 +203,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_entries),
         cmocka_unit_test(test_append_is_little_endian),
         cmocka_unit_test(test_append_nothing),
         cmocka_unit_test(test_grows),
