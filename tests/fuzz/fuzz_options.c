@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any command line, any environment. The first byte chooses the command; then lines, of which those
- * up to the first empty one are words, the rest "NAME=value".
+ * Any command line, any environment: what follows from it for the output and the environment of the
+ * workers can be planned or is refused. The first byte chooses the command; then lines, of which
+ * those up to the first empty one are words, the rest "NAME=value".
  */
 #include "launcher/options.h"
 
 #include "launcher/options_check.h"
 #include "launcher/options_parse.h"
+#include "launcher/options_show.h"
+#include "launcher/output_plan.h"
+#include "launcher/signal_list.h"
 #include "launcher/worker_env.h"
 #include "muster/mem.h"
+#include "tests/fuzz/fuzz_target.h"
 
 #include <string.h>
 
 enum { MAX_LINES = 64 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_values(const struct options *opts)
 {
@@ -36,6 +39,42 @@ static void count_devices(struct options *opts)
     if (opts->nproc_per_node < 0) {
         opts->nproc_per_node = 2;
     }
+}
+
+/* Each sentence of a warning is a line of its own, and nothing but the known signals is heeded. */
+static void read_signals(const struct options *opts)
+{
+    struct signal_list list;
+    struct mu_buf warnings = {0};
+    signal_list_parse(opts->signals_to_handle, &list, &warnings);
+    MU_REQUIRE(warnings.len == 0 || warnings.data[warnings.len - 1] == '\n');
+    MU_REQUIRE(!signal_list_has(&list, 9) && !signal_list_has(&list, 17));
+    mu_buf_fini(&warnings);
+}
+
+static void plan_output(const struct options *opts, const char *dir)
+{
+    const struct assignment one = {.node_count = 1, .world_size = 1, .first_rank = 7};
+    struct output_plan plan;
+    output_plan_init(&plan, opts, &one, dir);
+    MU_REQUIRE(plan.count == (size_t)opts->nproc_per_node);
+    for (size_t i = 0; i < plan.count; i++) {
+        const struct output_stream *out = &plan.workers[i].streams[0];
+        const struct output_stream *err = &plan.workers[i].streams[1];
+        MU_REQUIRE(out->route != OUTPUT_FILE || (dir != NULL && out->path != NULL));
+        MU_REQUIRE(err->route != OUTPUT_INHERIT);
+        MU_REQUIRE(!out->has_prefix || output_plan_may_tee_stdout(opts));
+        MU_REQUIRE((!out->has_prefix && !err->has_prefix) || plan.workers[i].prefix != NULL);
+    }
+    output_plan_fini(&plan);
+    free(output_plan_doubt(opts));
+}
+
+static void show(const struct options *opts)
+{
+    struct mu_buf text = {0};
+    options_show(opts, &text);
+    mu_buf_fini(&text);
 }
 
 static void build_workers(const struct options *opts, char *const *envp)
@@ -91,7 +130,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         rc = options_check(&opts, &err);
         if (rc == 0 && command == OPTIONS_RUN) {
             count_devices(&opts);
+            read_signals(&opts);
+            plan_output(&opts, "/d");
+            plan_output(&opts, NULL);
+            rc = worker_env_check(&opts, envp, &err);
+        }
+        if (rc == 0 && command == OPTIONS_RUN) {
             build_workers(&opts, envp);
+        }
+        if (rc == 0) {
+            show(&opts);
         }
     }
     MU_REQUIRE((rc == 0) == (err.code == MU_E_NONE));
