@@ -2,8 +2,8 @@
 /*
  * The inside of the agent on its loop, shared by uv_agent.c (link, effects, life),
  * uv_agent_signals.c (signals), uv_agent_workers.c (the workers of a round), uv_agent_output.c
- * (where they write), uv_agent_causes.c (why they ended) and uv_agent_watchdog.c (file timers).
- * Nobody else includes it.
+ * (where they write), uv_agent_causes.c (why they ended), uv_agent_watchdog.c (file timers) and
+ * uv_agent_events.c (torchelastic's events). Nobody else includes it.
  */
 #pragma once
 
@@ -40,12 +40,13 @@ struct uv_agent {
     struct agent_config config;
     struct agent *engine;            /* owned */
     struct coordinator *coordinator; /* owned; NULL: another node serves it */
-    struct uv_out *err_out;          /* owned; standard error */
     struct uv_liveness *liveness;    /* owned; NULL: not asked for */
     struct uv_agent_events events;
     struct terminal terminal; /* as it was when we started */
-    struct uv_out *out;       /* owned; standard output; may be err_out; NULL: not needed */
-    uv_timer_t files_timer;
+
+    struct uv_out *out;     /* owned; standard output; may be err_out; NULL: not needed */
+    struct uv_out *err_out; /* owned; standard error */
+    uv_timer_t files_timer; /* at the end: how long log files may take */
     bool has_files_timer;
 
     struct mu_endpoint endpoint;
@@ -61,7 +62,7 @@ struct uv_agent {
     char *attempt_dir;                  /* owned; of this round, NULL: none */
     struct uv_procs *procs;             /* owned; NULL while no round runs */
     struct uv_agent_watchdog *watchdog; /* owned; NULL: not asked for */
-    bool is_unbound_told;
+    bool is_unbound_told;               /* that workers are not bound as they should be */
 
     struct uv_agent_causes *causes; /* owned; of this round or the last one; NULL: none yet */
     bool has_end;                   /* the coordinator said how the job ended: */
@@ -78,6 +79,7 @@ int64_t uv_agent_now(struct uv_agent *a);
 /* ---- uv_agent_signals.c ---- */
 int uv_agent_signals_watch(struct uv_agent *a, struct mu_err *err);
 void uv_agent_signals_close(struct uv_agent *a); /* also after a watch that failed, or twice */
+
 /* ---- uv_agent_output.c ---- */
 int uv_agent_output_open(struct uv_agent *a, struct mu_err *err);
 void uv_agent_output_finish(struct uv_agent *a); /* the loop may end now, and must soon */
