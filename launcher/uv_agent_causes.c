@@ -73,19 +73,18 @@ void uv_agent_causes_started(struct uv_agent *a, uint32_t local_rank, pid_t pid)
 
 /* ---- what a worker wrote ---- */
 
-/* A file of the worker's own directory, owned by the caller; NULL: it has none. */
-static char *path_of(const struct uv_agent *a, uint32_t local_rank, const char *name)
+/* Where the worker may leave an error file, owned by the caller; NULL: nowhere. */
+static char *error_path_of(const struct uv_agent *a, uint32_t local_rank)
 {
-    return a->attempt_dir != NULL ? mu_asprintf("%s/%u/%s", a->attempt_dir, local_rank, name)
+    return a->attempt_dir != NULL ? mu_asprintf("%s/%u/error.json", a->attempt_dir, local_rank)
                                   : NULL;
 }
 
-/* Bytes of the plain file there; 0: none. */
-static uint64_t size_of(const char *path)
+/* A plain file that is not empty? */
+static bool has_content(const char *path)
 {
     struct stat st;
-    bool is_file = path != NULL && stat(path, &st) == 0 && S_ISREG(st.st_mode);
-    return is_file && st.st_size > 0 ? (uint64_t)st.st_size : 0;
+    return path != NULL && stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0;
 }
 
 void uv_agent_causes_stop(struct uv_agent *a, int signo)
@@ -104,8 +103,8 @@ void uv_agent_causes_stop_sent(struct uv_agent *a)
 {
     struct uv_agent_causes *c = a->causes;
     for (uint32_t i = 0; c->must_look && i < c->count; i++) {
-        mu_autofree char *error_file = path_of(a, i, "error.json");
-        c->ends[i].had_error_file = size_of(error_file) > 0;
+        mu_autofree char *error_file = error_path_of(a, i);
+        c->ends[i].had_error_file = has_content(error_file);
     }
     c->must_look = false;
 }
@@ -172,12 +171,10 @@ static void failed(struct uv_agent *a, uint32_t local_rank, struct outcome o, co
 {
     struct worker_end *end = &a->causes->ends[local_rank];
     mu_autofree char *tail = mu_alloc(MU_STDERR_TAIL);
-    mu_autofree char *error_path = path_of(a, local_rank, "error.json");
-    mu_autofree char *log_path = path_of(a, local_rank, "stderr.log");
+    mu_autofree char *error_path = error_path_of(a, local_rank);
     mu_autofree char *core = NULL;
     struct error_file error_file = {0};
     bool has_error_file = error_path != NULL && error_file_read(error_path, &error_file);
-    bool has_log = size_of(log_path) > 0;
     uint64_t total = uv_procs_stderr_total(a->procs, local_rank);
     size_t len = uv_procs_stderr_tail(a->procs, local_rank, tail, MU_STDERR_TAIL);
     uint64_t after_stop = total > end->written_at_stop ? total - end->written_at_stop : 0;
@@ -193,6 +190,8 @@ static void failed(struct uv_agent *a, uint32_t local_rank, struct outcome o, co
     facts.stop.had_failed = has_error_file && end->had_error_file;
     ask_system(a, local_rank, &facts, &core);
     struct diagnosis d = diagnose(&facts);
+    /* What is tee'd may not be in the file yet. */
+    const char *log_file = total > 0 ? uv_procs_stderr_file(a->procs, local_rank) : NULL;
     const char *message = exec_why != NULL ? exec_why : error_file.message;
     struct agent_exit x = {.outcome = o,
                            .cause = d.kind,
@@ -203,7 +202,7 @@ static void failed(struct uv_agent *a, uint32_t local_rank, struct outcome o, co
                            .hint = mu_slice_of(d.hint),
                            .message = mu_slice_of(message),
                            .error_file = mu_slice_of(has_error_file ? error_path : NULL),
-                           .log_file = mu_slice_of(has_log ? log_path : NULL),
+                           .log_file = mu_slice_of(log_file),
                            .quote = d.quote,
                            .tail = facts.tail};
     /* What an uncaught exception ends with, had it been left in peace. */
@@ -291,7 +290,7 @@ static void write_error_file(const struct uv_agent *a)
     mu_autofree char *text = NULL;
     if (is_mine) {
         const struct worker_end *end = &c->ends[a->culprit];
-        mu_autofree char *from = path_of(a, (uint32_t)a->culprit, "error.json");
+        mu_autofree char *from = error_path_of(a, (uint32_t)a->culprit);
         struct error_file worker = {0};
         bool has_file = from != NULL && error_file_read(from, &worker);
         text = error_file_pass_on(has_file ? &worker : NULL,

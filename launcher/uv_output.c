@@ -232,6 +232,12 @@ uint64_t uv_output_stderr_total(const struct uv_output *o, uint32_t local_rank)
     return uv_capture_total(&o->streams[1][local_rank].capture);
 }
 
+const char *uv_output_stderr_file(const struct uv_output *o, uint32_t local_rank)
+{
+    MU_REQUIRE(local_rank < o->plan.count);
+    return o->plan.workers[local_rank].streams[1].path;
+}
+
 static void free_output(struct uv_output *o)
 {
     for (int k = 0; k < OUTPUT_STREAMS; k++) {

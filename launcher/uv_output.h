@@ -44,5 +44,11 @@ size_t uv_output_stderr_tail(const struct uv_output *o, uint32_t local_rank, cha
 /* Bytes a worker has written to its standard error so far, what is still in the pipe included. */
 uint64_t uv_output_stderr_total(const struct uv_output *o, uint32_t local_rank);
 
+/*
+ * The file that a worker's standard error is in, or will be soon; borrowed until uv_output_close().
+ * NULL: there is none.
+ */
+const char *uv_output_stderr_file(const struct uv_output *o, uint32_t local_rank);
+
 /* Log files are written to their end. Frees itself after its last close callback. NULL-safe. */
 void uv_output_close(struct uv_output *o);

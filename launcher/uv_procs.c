@@ -291,3 +291,9 @@ uint64_t uv_procs_stderr_total(const struct uv_procs *p, uint32_t local_rank)
     MU_REQUIRE(local_rank < p->count);
     return uv_output_stderr_total(p->output, local_rank);
 }
+
+const char *uv_procs_stderr_file(const struct uv_procs *p, uint32_t local_rank)
+{
+    MU_REQUIRE(local_rank < p->count);
+    return uv_output_stderr_file(p->output, local_rank);
+}

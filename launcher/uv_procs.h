@@ -106,6 +106,9 @@ size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char 
 /* Bytes a worker has written to its standard error so far, what is still in the pipe included. */
 uint64_t uv_procs_stderr_total(const struct uv_procs *p, uint32_t local_rank);
 
+/* The file that it is in, see uv_output_stderr_file(); borrowed until uv_procs_close(). */
+const char *uv_procs_stderr_file(const struct uv_procs *p, uint32_t local_rank);
+
 /*
  * No callback after this. Before `gone` it abandons the round: the shepherd kills the whole tree
  * on its own. Frees itself after its last close callback. NULL-safe.

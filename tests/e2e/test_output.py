@@ -209,6 +209,17 @@ def test_redirected_stderr_is_in_the_report(t: Case) -> None:
         expect("last words of 1" in report, f"{options}: the report lacks the tail: {proc.err}")
 
 
+def test_the_report_names_the_log(t: Case) -> None:
+    """With --tee too, where the last words are not in the file yet when the worker has ended."""
+    talk = script(t, "talk", '[ "$RANK" = 0 ] || { echo "last words" >&2; exit 3; }; exec sleep 60')
+    for option in ("--tee", "--redirects"):
+        proc = run(t, 2, (option, "3"), (talk,), status=3)
+        log = attempt(t) / "1/stderr.log"
+        expect(f"  log       {log}\n" in proc.err, f"{option}: no {log} in {proc.err}")
+        expect(log.read_text() == "last words\n", f"{option}: {log.read_text()!r}")
+    expect("  log  " not in run(t, 2, (), (talk,), status=3).err, "a log that is not there")
+
+
 def test_filters_collect_matching_lines(t: Case) -> None:
     text = 'echo "an apple"; echo "a,b $RANK"; echo plum; echo "apple pie" >&2; printf "last apple"'
     run(t, 2, ["--tee", "3", "--duplicate-stdout-filters", "apple,a,,b", "--line-prefix", "<$rank> "],
