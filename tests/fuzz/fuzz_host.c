@@ -56,8 +56,7 @@ static struct gpu_list make_list(unsigned count, enum gpu_maker maker)
     return list;
 }
 
-/* Whatever is chosen is there or, where no UUIDs are known, is believed; NVIDIA's and AMD's once.
- */
+/* What is chosen is there, or is a UUID to be believed; of NVIDIA and AMD nothing comes twice. */
 static void choose_gpus(struct mu_slice rest, uint8_t how)
 {
     static const char *const names[] = {"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
@@ -75,7 +74,8 @@ static void choose_gpus(struct mu_slice rest, uint8_t how)
     for (size_t i = 0; i < list.count; i++) {
         const struct gpu *gpu = &list.items[i];
         MU_REQUIRE(memchr(gpu->uuid, '\0', sizeof(gpu->uuid)) != NULL);
-        MU_REQUIRE(gpu->numa_node < (int)count && (gpu->numa_node >= 0 || count % 2 == 1));
+        MU_REQUIRE(gpu->numa_node < (int)count);
+        MU_REQUIRE(gpu->numa_node >= 0 || gpu->uuid[0] != '\0');
         for (size_t k = 0; k < i && maker != GPU_INTEL && gpu->numa_node >= 0; k++) {
             MU_REQUIRE(list.items[k].numa_node != gpu->numa_node);
         }
