@@ -105,6 +105,25 @@ int mu_parse_range(const char *text, int64_t limit, int64_t *ret_min, int64_t *r
                       text, (long long)limit);
 }
 
+bool mu_find_number(const char *text, const char *name, uint64_t *ret_value)
+{
+    size_t len = strlen(name);
+    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
+        line += line[0] == '\n';
+        if (strncmp(line, name, len) == 0 && line[len] == ' ') {
+            char *end;
+            errno = 0;
+            unsigned long long value = strtoull(line + len + 1, &end, 10);
+            if (errno != 0 || end == line + len + 1) {
+                return false;
+            }
+            *ret_value = value;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool mu_time_format(int64_t unix_ms, char text[MU_TIME_SIZE])
 {
     static const int64_t end_of_9999_ms = INT64_C(253402300800000);

@@ -8,13 +8,13 @@
 #include "launcher/run_dir.h"
 #include "launcher/uv_agent.h"
 #include "launcher/worker_env.h"
+#include "muster/lines.h"
 #include "muster/log.h"
 
 #include <string.h>
 #include <unistd.h>
 
-/* --print-config, --dry-run: instead of running. What there is to show is shown, then the failure.
- */
+/* --print-config, --dry-run, instead of running: what there is to show, then the failure. */
 static int show(const struct options *opts, const struct local_world *world, struct mu_err *err)
 {
     struct mu_buf text = {0};
@@ -46,13 +46,11 @@ static void say_local_world(const struct options *opts, const struct local_world
     }
     struct mu_buf map = {0};
     numa_binding_describe(world->binding, &map);
-    mu_buf_append_u8(&map, '\0');
-    char *rest = (char *)map.data;
-    char *line;
-    while ((line = strsep(&rest, "\n")) != NULL) {
-        if (line[0] != '\0') {
-            mu_log(MU_LOG_INFO, "--numa-binding %s, %s", world->binding->mode, line);
-        }
+    struct mu_slice rest = {.ptr = (const char *)map.data, .len = map.len};
+    struct mu_slice line;
+    while (lines_next(&rest, &line)) {
+        mu_log(MU_LOG_INFO, "--numa-binding %s, " MU_SLICE_FMT, world->binding->mode,
+               MU_SLICE_ARG(line));
     }
     mu_buf_fini(&map);
 }

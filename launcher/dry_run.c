@@ -134,12 +134,11 @@ static void show_worker(const struct options *opts, const struct worker_command 
 }
 
 /* Where error files and logs would be, with the random part left open. Owned by the caller. */
-static char *attempt_dir_of(const struct options *opts, char *const *env)
+static char *attempt_dir_of(const struct options *opts)
 {
     if (opts->log_dir != NULL && strcmp(opts->log_dir, "/dev/null") == 0) {
         return NULL;
     }
-    (void)env;
     return mu_asprintf("%s/%s_XXXXXXXX/attempt_0",
                        opts->log_dir != NULL ? opts->log_dir : "(a temporary directory)",
                        opts->rdzv_id);
@@ -167,12 +166,11 @@ int dry_run_show(const struct options *opts, const struct local_world *world, ch
     show_ranks(opts, &a, text);
     show_devices(world, text);
 
-    mu_autofree char *program = opts->no_python ? find_program(opts->script, env, err)
-                                                : find_interpreter(opts->python, env, err);
+    mu_autofree char *program = find_program_of(opts, env, err);
     if (program == NULL) {
         return -1;
     }
-    mu_autofree char *attempt_dir = attempt_dir_of(opts, env);
+    mu_autofree char *attempt_dir = attempt_dir_of(opts);
     struct worker_env_spec spec = {.opts = opts,
                                    .assignment = &a,
                                    .master_addr = opts->rendezvous.endpoint.host,

@@ -117,3 +117,9 @@ char *find_interpreter(const char *wanted, char *const *envp, struct mu_err *err
     }
     return make_absolute(found);
 }
+
+char *find_program_of(const struct options *opts, char *const *envp, struct mu_err *err)
+{
+    return opts->no_python ? find_program(opts->script, envp, err)
+                           : find_interpreter(opts->python, envp, err);
+}

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "launcher/options.h"
 #include "muster/err.h"
 
 /*
@@ -21,3 +22,6 @@ char *find_program(const char *name, char *const *envp, struct mu_err *err);
  * is one).
  */
 char *find_interpreter(const char *wanted, char *const *envp, struct mu_err *err);
+
+/* What the workers of a job execute: the program with --no-python, else the interpreter. */
+char *find_program_of(const struct options *opts, char *const *envp, struct mu_err *err);

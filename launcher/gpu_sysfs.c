@@ -4,6 +4,8 @@
  */
 #include "launcher/gpu_probe.h"
 
+#include "muster/num.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,17 +13,12 @@
 #define KFD_DIR "/sys/class/kfd/kfd/topology/nodes"
 #define DRM_DIR "/sys/class/drm"
 
-/* The value of a line "name value" of a node's properties; 0 if there is none. */
+/* Of a node; 0 if it does not say. */
 static uint64_t property(const char *text, const char *name)
 {
-    size_t len = strlen(name);
-    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, name, len) == 0 && line[len] == ' ') {
-            return strtoull(line + len, NULL, 10);
-        }
-    }
-    return 0;
+    uint64_t value = 0;
+    (void)mu_find_number(text, name, &value);
+    return value;
 }
 
 void gpu_probe_amd(const struct host_view *host, struct gpu_list *list)

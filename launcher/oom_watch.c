@@ -4,8 +4,8 @@
 #include "launcher/cgroup.h"
 #include "muster/file.h"
 #include "muster/mem.h"
+#include "muster/num.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,29 +94,10 @@ int oom_watch_locate(const char *cgroup, const char *mountinfo, char **ret_dir, 
 
 /* ---- reading it ---- */
 
-bool oom_watch_counter(const char *text, const char *key, uint64_t *ret_value)
-{
-    size_t size = strlen(key);
-    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
-        line += line[0] == '\n';
-        if (strncmp(line, key, size) == 0 && line[size] == ' ') {
-            char *end;
-            errno = 0;
-            unsigned long long value = strtoull(line + size + 1, &end, 10);
-            if (errno != 0 || end == line + size + 1) {
-                return false;
-            }
-            *ret_value = value;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool read_counter(const char *file, uint64_t *ret_value)
 {
     mu_autofree char *text = mu_file_text(file, MAX_SIZE, NULL);
-    return text != NULL && oom_watch_counter(text, "oom_kill", ret_value);
+    return text != NULL && mu_find_number(text, "oom_kill", ret_value);
 }
 
 /* "max" is 0, and so is what version 1 has in its place. */

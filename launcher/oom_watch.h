@@ -36,7 +36,7 @@ void oom_watch_started(struct oom_watch *w, size_t local_rank, pid_t pid);
  */
 struct oom_finding oom_watch_ended(struct oom_watch *w, size_t local_rank, bool is_killed);
 
-/* ---- parts that tests look at ---- */
+/* ---- a part that tests look at ---- */
 
 /*
  * The directory of the cgroup whose memory is counted, from the texts of /proc/PID/cgroup and
@@ -44,6 +44,3 @@ struct oom_finding oom_watch_ended(struct oom_watch *w, size_t local_rank, bool 
  * Returns 2 or 1, the version; 0 if there is none.
  */
 int oom_watch_locate(const char *cgroup, const char *mountinfo, char **ret_dir, char **ret_name);
-
-/* The number behind `key` at the beginning of a line; false if there is no such line. */
-bool oom_watch_counter(const char *text, const char *key, uint64_t *ret_value);

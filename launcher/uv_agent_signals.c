@@ -8,6 +8,7 @@
 
 #include "launcher/reaper.h"
 #include "launcher/signal_list.h"
+#include "muster/lines.h"
 #include "muster/mem.h"
 
 #include <signal.h>
@@ -90,12 +91,12 @@ static int watch(struct uv_agent *a, int signo, uv_signal_cb cb, struct mu_err *
     return 0;
 }
 
-static void say_each(struct mu_buf *lines)
+static void say_each(const struct mu_buf *lines)
 {
-    mu_buf_append_u8(lines, '\0');
-    char *rest = (char *)lines->data;
-    for (char *line; (line = strsep(&rest, "\n")) != NULL && rest != NULL;) {
-        mu_log(MU_LOG_WARN, "%s", line);
+    struct mu_slice rest = {.ptr = (const char *)lines->data, .len = lines->len};
+    struct mu_slice line;
+    while (lines_next(&rest, &line)) {
+        mu_log(MU_LOG_WARN, MU_SLICE_FMT, MU_SLICE_ARG(line));
     }
 }
 

@@ -114,11 +114,6 @@ static const struct uv_procs_handlers procs_handlers = {.started = on_started,
                                                         .leftover = on_leftover,
                                                         .gone = on_gone};
 
-static char *program_of(const struct options *o, char *const *env, struct mu_err *err)
-{
-    return o->no_python ? find_program(o->script, env, err) : find_interpreter(o->python, env, err);
-}
-
 static void say_threads(const struct uv_agent *a, unsigned threads)
 {
     if (threads > 0 && a->binding != NULL) {
@@ -199,7 +194,7 @@ void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignm
     struct mu_err err = MU_ERR_INIT;
     uv_agent_causes_begin(a);
     free(a->program);
-    a->program = program_of(a->opts, a->env, &err);
+    a->program = find_program_of(a->opts, a->env, &err);
     uv_agent_events_assigned(a, assignment);
     if (a->program == NULL || start(a, assignment, &err) != 0) {
         struct outcome outcome = {.kind = OUTCOME_EXEC_FAILED,

@@ -28,6 +28,9 @@ int mu_parse_size(const char *text, int64_t *ret_bytes, struct mu_err *err);
 int mu_parse_range(const char *text, int64_t limit, int64_t *ret_min, int64_t *ret_max,
                    struct mu_err *err);
 
+/* The number in the line "NAME NUMBER" of a text of such lines; false if there is none. */
+bool mu_find_number(const char *text, const char *name, uint64_t *ret_value);
+
 enum { MU_TIME_SIZE = 32 };
 
 /* "2026-11-24T12:01:12Z" of milliseconds since 1970; false if that is no time, 0 included. */

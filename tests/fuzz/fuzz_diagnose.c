@@ -5,11 +5,11 @@
  * and blame are such as the control protocol knows.
  */
 #include "launcher/diagnose.h"
+#include "muster/lines.h"
 #include "muster/mem.h"
+#include "tests/fuzz/fuzz_target.h"
 
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_line(const char *text, size_t size)
 {
@@ -37,6 +37,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t left = r.failed ? 0 : mu_reader_left(&r);
     mu_autofree char *tail = mu_alloc(left + 1); /* reading past the end is seen */
     memcpy(tail, (const char *)data + (size - left), left);
+    if ((how & 0x40U) != 0) {
+        left = lines_strip_escapes(tail, left);
+        MU_REQUIRE(left == 0 || memchr(tail, '\033', left) == NULL);
+    }
 
     struct error_file file = {0};
     bool has_file = error_text.len > 0 && error_file_parse(error_text.ptr, error_text.len, &file);

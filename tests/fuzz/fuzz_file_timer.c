@@ -4,14 +4,12 @@
  * set, within the limits; time passes, and every one of them expires, in order, once. The first
  * byte is the size of the pieces.
  */
-#include "fuzz_target.h"
 
 #include "launcher/file_timer.h"
 #include "muster/mem.h"
+#include "tests/fuzz/fuzz_target.h"
 
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void expire_all(struct file_timer *ft)
 {

@@ -10,6 +10,7 @@
 #include "launcher/gpu_visible.h"
 #include "launcher/oom_watch.h"
 #include "muster/mem.h"
+#include "muster/num.h"
 #include "tests/fuzz/fuzz_target.h"
 
 #include <stdlib.h>
@@ -98,7 +99,7 @@ static void read_cgroups(struct mu_slice rest)
         MU_REQUIRE(dir[0] == '/' && name[0] == '/' && strchr(dir, '\n') == NULL);
     }
     uint64_t value;
-    (void)oom_watch_counter(mountinfo, "oom_kill", &value);
+    (void)mu_find_number(mountinfo, "oom_kill", &value);
 }
 
 static void expand_core(const char *pattern, uint8_t how)

@@ -205,6 +205,20 @@ static void test_time(void **state)
     assert_false(mu_time_format(INT64_MAX, text));
 }
 
+static void test_find_number(void **state)
+{
+    (void)state;
+    uint64_t value = 0;
+    assert_true(mu_find_number("low 0\nhigh 0\nmax 7\noom 2\noom_kill 3\noom_group_kill 1\n",
+                               "oom_kill", &value));
+    assert_int_equal(value, 3);
+    assert_true(mu_find_number("oom_kill_disable 0\nunder_oom 0\noom_kill 5", "oom_kill", &value));
+    assert_int_equal(value, 5);
+    assert_false(mu_find_number("oom_kill_disable 0\nunder_oom 0\n", "oom_kill", &value));
+    assert_false(mu_find_number("oom_kill x\n", "oom_kill", &value));
+    assert_false(mu_find_number("", "oom_kill", &value));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +229,7 @@ int main(void)
         cmocka_unit_test(test_duration_refuses),
         cmocka_unit_test(test_range),
         cmocka_unit_test(test_size),
+        cmocka_unit_test(test_find_number),
         cmocka_unit_test(test_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,21 +52,6 @@ static void test_locate(void **state)
     expect("0::/x", "- cgroup2\n - \n - cgroup2", 0, NULL, NULL);
 }
 
-static void test_counter(void **state)
-{
-    (void)state;
-    uint64_t value = 0;
-    assert_true(oom_watch_counter("low 0\nhigh 0\nmax 7\noom 2\noom_kill 3\noom_group_kill 1\n",
-                                  "oom_kill", &value));
-    assert_int_equal(value, 3);
-    assert_true(
-        oom_watch_counter("oom_kill_disable 0\nunder_oom 0\noom_kill 5", "oom_kill", &value));
-    assert_int_equal(value, 5);
-    assert_false(oom_watch_counter("oom_kill_disable 0\nunder_oom 0\n", "oom_kill", &value));
-    assert_false(oom_watch_counter("oom_kill x\n", "oom_kill", &value));
-    assert_false(oom_watch_counter("", "oom_kill", &value));
-}
-
 /* Nobody is killed while this test runs, or so it is hoped: nothing is claimed. */
 static void test_nothing_is_claimed(void **state)
 {
@@ -87,7 +72,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_locate),
-        cmocka_unit_test(test_counter),
         cmocka_unit_test(test_nothing_is_claimed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
