@@ -31,8 +31,9 @@ static const char *const replaced[] = {
     "TORCHELASTIC_SIGNALS_TO_HANDLE",
 };
 
-/* Replaced with --virtual-local-rank. */
+/* Replaced with --virtual-local-rank, and where file timers are taken. */
 static const char visible_devices[] = "CUDA_VISIBLE_DEVICES";
+static const char timer_file[] = "TORCHELASTIC_TIMER_FILE";
 
 /*
  * What a worker with a GPU gets at most. Its CPU work is small (batches, optimizer steps of
@@ -142,20 +143,22 @@ static void build_argv(struct worker_env *we, const struct worker_env_spec *spec
     command->argv = argv.items;
 }
 
+static bool is_named(const char *entry, const char *name)
+{
+    size_t len = strlen(name);
+    return strncmp(entry, name, len) == 0 && (entry[len] == '=' || entry[len] == '\0');
+}
+
 static bool is_replaced(const struct worker_env_spec *spec, const char *entry)
 {
-    static const char timer_file[] = "TORCHELASTIC_TIMER_FILE";
-    size_t len = strcspn(entry, "=");
-    if (spec->opts->virtual_local_rank && len == sizeof(visible_devices) - 1 &&
-        memcmp(visible_devices, entry, len) == 0) {
+    if (spec->opts->virtual_local_rank && is_named(entry, visible_devices)) {
         return true;
     }
-    if (spec->timer_file != NULL && len == sizeof(timer_file) - 1 &&
-        memcmp(timer_file, entry, len) == 0) {
+    if (spec->timer_file != NULL && is_named(entry, timer_file)) {
         return true;
     }
     for (size_t i = 0; i < MU_COUNT(replaced); i++) {
-        if (strlen(replaced[i]) == len && memcmp(replaced[i], entry, len) == 0) {
+        if (is_named(entry, replaced[i])) {
             return true;
         }
     }
@@ -189,7 +192,7 @@ static struct strings build_shared(struct worker_env *we, const struct worker_en
     SHARE("TORCHELASTIC_USE_AGENT_STORE=True");
     SHARE("TORCHELASTIC_SIGNALS_TO_HANDLE=%s", opts->signals_to_handle);
     if (spec->timer_file != NULL) {
-        SHARE("TORCHELASTIC_TIMER_FILE=%s", spec->timer_file);
+        SHARE("%s=%s", timer_file, spec->timer_file);
     }
     if (mu_env_get(spec->parent_env, "TORCH_NCCL_ASYNC_ERROR_HANDLING") == NULL) {
         SHARE("TORCH_NCCL_ASYNC_ERROR_HANDLING=1");
