@@ -12,20 +12,11 @@
 
 enum { MAX_SIZE = 1024 * 1024 }; /* of a file of /proc or /sys */
 
-struct counter {
-    char *of;         /* owned; the text of /proc/PID/cgroup it belongs to */
-    char *file;       /* owned; NULL: there is none */
-    char *cgroup;     /* owned; NULL: the machine's */
+struct oom_watch {
+    char *file;       /* owned; of the counter; NULL: there is none */
+    char *cgroup;     /* owned; NULL: it is the machine's */
     char *limit_file; /* owned; NULL: it has no limit */
     uint64_t seen;    /* at the start, and what was found to be somebody's since */
-};
-
-struct oom_watch {
-    char *mountinfo;          /* owned; NULL: not to be had */
-    struct counter *counters; /* owned; the first is of this process */
-    size_t count;
-    size_t *of_worker; /* owned; index by local rank */
-    size_t workers;
 };
 
 /* ---- where the counter is ---- */
@@ -108,56 +99,39 @@ static int64_t read_limit(const char *file)
     return value > 0 && value < INT64_C(1) << 60 ? value : 0;
 }
 
-static void counter_fini(struct counter *c)
+/* The counter of our cgroup. Returns false if there is none. */
+static bool watch_cgroup(struct oom_watch *w)
 {
-    free(c->of);
-    free(c->file);
-    free(c->cgroup);
-    free(c->limit_file);
-}
-
-/* The counter for those whose /proc/PID/cgroup reads like this. */
-static struct counter counter_of(const struct oom_watch *w, const char *cgroup)
-{
-    struct counter c = {.of = mu_strdup(cgroup)};
+    mu_autofree char *cgroup = mu_file_text("/proc/self/cgroup", MAX_SIZE, NULL);
+    mu_autofree char *mountinfo = mu_file_text("/proc/self/mountinfo", MAX_SIZE, NULL);
     mu_autofree char *dir = NULL;
+    mu_autofree char *name = NULL;
     int version =
-        w->mountinfo != NULL ? oom_watch_locate(cgroup, w->mountinfo, &dir, &c.cgroup) : 0;
-    if (version != 0) {
-        c.file = mu_asprintf("%s/%s", dir, version == 2 ? "memory.events" : "memory.oom_control");
-        c.limit_file =
-            mu_asprintf("%s/%s", dir, version == 2 ? "memory.max" : "memory.limit_in_bytes");
-        if (read_counter(c.file, &c.seen)) {
-            return c;
-        }
-        counter_fini(&c);
-        c = (struct counter){.of = mu_strdup(cgroup)};
+        cgroup != NULL && mountinfo != NULL ? oom_watch_locate(cgroup, mountinfo, &dir, &name) : 0;
+    if (version == 0) {
+        return false;
     }
-    c.file = mu_strdup("/proc/vmstat");
-    if (!read_counter(c.file, &c.seen)) {
-        free(c.file);
-        c.file = NULL;
+    mu_autofree char *file =
+        mu_asprintf("%s/%s", dir, version == 2 ? "memory.events" : "memory.oom_control");
+    if (!read_counter(file, &w->seen)) {
+        return false;
     }
-    return c;
+    w->limit_file =
+        mu_asprintf("%s/%s", dir, version == 2 ? "memory.max" : "memory.limit_in_bytes");
+    w->file = file;
+    w->cgroup = name;
+    file = NULL;
+    name = NULL;
+    return true;
 }
 
-static char *cgroup_of(pid_t pid)
+struct oom_watch *oom_watch_new(void)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-    return mu_file_text(path, MAX_SIZE, NULL);
-}
-
-struct oom_watch *oom_watch_new(size_t workers)
-{
+    static const char machine[] = "/proc/vmstat";
     struct oom_watch *w = mu_alloc(sizeof(*w));
-    w->mountinfo = mu_file_text("/proc/self/mountinfo", MAX_SIZE, NULL);
-    w->workers = workers;
-    w->of_worker = mu_calloc(workers, sizeof(w->of_worker[0]));
-    w->counters = mu_calloc(1, sizeof(w->counters[0]));
-    mu_autofree char *own = cgroup_of(getpid());
-    w->counters[0] = counter_of(w, own != NULL ? own : "");
-    w->count = 1;
+    if (!watch_cgroup(w) && read_counter(machine, &w->seen)) {
+        w->file = mu_strdup(machine);
+    }
     return w;
 }
 
@@ -166,42 +140,19 @@ void oom_watch_free(struct oom_watch *w)
     if (w == NULL) {
         return;
     }
-    for (size_t i = 0; i < w->count; i++) {
-        counter_fini(&w->counters[i]);
-    }
-    free(w->mountinfo);
-    free(w->counters);
-    free(w->of_worker);
+    free(w->file);
+    free(w->cgroup);
+    free(w->limit_file);
     free(w);
 }
 
-void oom_watch_started(struct oom_watch *w, size_t local_rank, pid_t pid)
+struct oom_finding oom_watch_ended(struct oom_watch *w, bool is_killed)
 {
-    MU_REQUIRE(local_rank < w->workers);
-    mu_autofree char *cgroup = cgroup_of(pid);
-    if (cgroup == NULL || cgroup[0] == '\0') {
-        return; /* it is gone already, and was where we are */
-    }
-    size_t i = 0;
-    while (i < w->count && strcmp(w->counters[i].of, cgroup) != 0) {
-        i++;
-    }
-    if (i == w->count) {
-        w->counters = mu_realloc(w->counters, (w->count + 1) * sizeof(w->counters[0]));
-        w->counters[w->count++] = counter_of(w, cgroup);
-    }
-    w->of_worker[local_rank] = i;
-}
-
-struct oom_finding oom_watch_ended(struct oom_watch *w, size_t local_rank, bool is_killed)
-{
-    MU_REQUIRE(local_rank < w->workers);
-    struct counter *c = &w->counters[w->of_worker[local_rank]];
-    struct oom_finding f = {.cgroup = c->cgroup};
+    struct oom_finding f = {.cgroup = w->cgroup};
     uint64_t now = 0;
-    f.is_counted = c->file != NULL && read_counter(c->file, &now);
-    f.is_grown = f.is_counted && now > c->seen;
-    f.limit = f.is_grown && c->limit_file != NULL ? read_limit(c->limit_file) : 0;
-    c->seen += f.is_grown && is_killed;
+    f.is_counted = w->file != NULL && read_counter(w->file, &now);
+    f.is_grown = f.is_counted && now > w->seen;
+    f.limit = f.is_grown && w->limit_file != NULL ? read_limit(w->limit_file) : 0;
+    w->seen += f.is_grown && is_killed;
     return f;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernel's OOM kills, as its counters tell of them: of a worker's cgroup (version 2:
+ * The kernel's OOM kills, as its counters tell of them: of the workers' cgroup (version 2:
  * memory.events, version 1: memory.oom_control), or, where there is no memory controller, of the
- * machine (/proc/vmstat). A count that has grown since the worker was started is all that is ever
+ * machine (/proc/vmstat). A count that has grown since the workers were started is all that is ever
  * claimed. Counters grow before the SIGKILL is sent, so they can be read once the worker is dead.
  *
  * Blocks on /proc and /sys. Threading: one thread.
@@ -10,31 +10,26 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 struct oom_watch;
 
 struct oom_finding {
     bool is_counted;    /* there is a counter */
-    bool is_grown;      /* since the worker was started */
+    bool is_grown;      /* since the workers were started */
     const char *cgroup; /* borrowed from the watch; NULL: it is the machine's counter */
     int64_t limit;      /* if it is: bytes the cgroup itself may use; 0: none, or not known */
 };
 
 /* Before the workers are started: they begin in the cgroup of this process. */
-struct oom_watch *oom_watch_new(size_t workers);
+struct oom_watch *oom_watch_new(void);
 void oom_watch_free(struct oom_watch *w); /* NULL-safe */
-
-/* A worker has been started: it may be in another cgroup by now. */
-void oom_watch_started(struct oom_watch *w, size_t local_rank, pid_t pid);
 
 /*
  * A worker has ended. If it was killed (`is_killed`) and a kill was counted, that one is its own:
  * the next one needs another.
  */
-struct oom_finding oom_watch_ended(struct oom_watch *w, size_t local_rank, bool is_killed);
+struct oom_finding oom_watch_ended(struct oom_watch *w, bool is_killed);
 
 /* ---- a part that tests look at ---- */
 

@@ -61,14 +61,13 @@ void uv_agent_causes_begin(struct uv_agent *a)
     c->count = a->config.slots;
     c->ends = mu_calloc(c->count, sizeof(c->ends[0]));
     c->pids = mu_calloc(c->count, sizeof(c->pids[0]));
-    c->oom = oom_watch_new(c->count);
+    c->oom = oom_watch_new();
     a->causes = c;
 }
 
 void uv_agent_causes_started(struct uv_agent *a, uint32_t local_rank, pid_t pid)
 {
     a->causes->pids[local_rank] = pid;
-    oom_watch_started(a->causes->oom, local_rank, pid);
 }
 
 /* ---- what a worker wrote ---- */
@@ -138,8 +137,8 @@ static void ask_system(struct uv_agent *a, uint32_t local_rank, struct diagnose_
                        char **ret_core)
 {
     struct outcome o = f->outcome;
-    struct oom_finding oom = oom_watch_ended(a->causes->oom, local_rank,
-                                             outcome_is_signal(o, SIGKILL) && !f->stop.is_killed);
+    struct oom_finding oom =
+        oom_watch_ended(a->causes->oom, outcome_is_signal(o, SIGKILL) && !f->stop.is_killed);
     f->oom = !oom.is_counted ? DIAGNOSE_OOM_UNKNOWN
              : oom.is_grown  ? DIAGNOSE_OOM_SOME
                              : DIAGNOSE_OOM_NONE;
