@@ -37,7 +37,6 @@ struct uv_agent_causes {
     size_t count;
     struct cause_stop stop; /* what the workers were sent */
     bool must_look;         /* at their error files, once the first of that is on its way */
-    pid_t *pids;            /* owned; by local rank */
 };
 
 static void causes_free(struct uv_agent_causes *c)
@@ -50,7 +49,6 @@ static void causes_free(struct uv_agent_causes *c)
     }
     oom_watch_free(c->oom);
     free(c->ends);
-    free(c->pids);
     free(c);
 }
 
@@ -60,14 +58,8 @@ void uv_agent_causes_begin(struct uv_agent *a)
     struct uv_agent_causes *c = mu_alloc(sizeof(*c));
     c->count = a->config.slots;
     c->ends = mu_calloc(c->count, sizeof(c->ends[0]));
-    c->pids = mu_calloc(c->count, sizeof(c->pids[0]));
     c->oom = oom_watch_new();
     a->causes = c;
-}
-
-void uv_agent_causes_started(struct uv_agent *a, uint32_t local_rank, pid_t pid)
-{
-    a->causes->pids[local_rank] = pid;
 }
 
 /* ---- what a worker wrote ---- */
@@ -148,8 +140,9 @@ static void ask_system(struct uv_agent *a, uint32_t local_rank, struct diagnose_
     f->shm_percent = outcome_is_signal(o, SIGBUS) ? shm_percent() : 0;
     if (o.core_dumped) {
         mu_autofree char *cwd = getcwd(NULL, 0);
-        struct core_file_of of = {
-            .pid = a->causes->pids[local_rank], .signo = o.code, .cwd = cwd != NULL ? cwd : "?"};
+        struct core_file_of of = {.pid = uv_procs_pid(a->procs, local_rank),
+                                  .signo = o.code,
+                                  .cwd = cwd != NULL ? cwd : "?"};
         *ret_core = core_file_describe(&of);
         f->core = *ret_core;
     }

@@ -116,7 +116,6 @@ void uv_agent_watchdog_close(struct uv_agent *a); /* also twice */
 
 /* ---- uv_agent_causes.c ---- */
 void uv_agent_causes_begin(struct uv_agent *a); /* before a round's workers are started */
-void uv_agent_causes_started(struct uv_agent *a, uint32_t local_rank, pid_t pid);
 /*
  * Before a stop signal is sent to the workers, and right after it: to look at their error files
  * may take a while, on a file system of the network.

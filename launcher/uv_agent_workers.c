@@ -18,7 +18,6 @@
 static void on_started(void *arg, uint32_t local_rank, pid_t pid)
 {
     struct uv_agent *a = arg;
-    uv_agent_causes_started(a, local_rank, pid);
     agent_worker_started(a->engine, local_rank, (uint32_t)pid);
     uv_agent_events_started(a, local_rank, pid);
 }
