@@ -4,18 +4,60 @@
 #include "muster/limits.h"
 
 #include <ctype.h>
+#include <stdint.h>
 #include <string.h>
 
-bool mu_names_is_presentable(struct mu_slice name, bool may_have_spaces)
+bool mu_names_is_presentable(struct mu_slice name)
 {
     if (name.len < 1 || name.len > MU_MAX_NAME) {
         return false;
     }
     for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        if (c < (may_have_spaces ? ' ' : '!') || c > '~') {
+        if (name.ptr[i] < '!' || name.ptr[i] > '~') {
             return false;
         }
+    }
+    return true;
+}
+
+/* Bytes of the character of UTF-8 that `s` begins with; 0: of none, or of a control character. */
+static size_t shown_char(struct mu_slice s)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    unsigned char first = (unsigned char)s.ptr[0];
+    if (first < 0x80) {
+        return first >= ' ' && first != 0x7f;
+    }
+    size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc2 || first > 0xf4 || size > s.len) {
+        return 0;
+    }
+    uint32_t code = first & (0x7fU >> size);
+    for (size_t i = 1; i < size; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if ((c & 0xc0) != 0x80) {
+            return 0;
+        }
+        code = code << 6 | (c & 0x3fU);
+    }
+    bool is_surrogate = code >= 0xd800 && code <= 0xdfff;
+    bool is_control = code < 0xa0;
+    bool is_code = code >= least[size] && code <= 0x10ffff && !is_surrogate;
+    return is_code && !is_control ? size : 0;
+}
+
+bool mu_names_is_label(struct mu_slice name)
+{
+    if (name.len < 1 || name.len > MU_MAX_NAME) {
+        return false;
+    }
+    while (name.len > 0) {
+        size_t size = shown_char(name);
+        if (size == 0) {
+            return false;
+        }
+        name.ptr += size;
+        name.len -= size;
     }
     return true;
 }

@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct options_row rows[OPTION_COUNT] = {
@@ -215,14 +216,63 @@ static int set_field(const struct options_row *row, void *field, const char *tex
     return mu_err_set(err, MU_E_USAGE, 0, "option of an unknown type");
 }
 
+static bool is_space_at(const char *text, size_t at)
+{
+    return isspace((unsigned char)text[at]) != 0;
+}
+
+/* Nothing but white space before the next number, or the end. */
+static bool is_margin(const char *text, size_t at)
+{
+    size_t end = at + strspn(text + at, " \t\r\n\f\v");
+    size_t begin = at;
+    while (begin > 0 && is_space_at(text, begin - 1)) {
+        begin--;
+    }
+    return begin == 0 || text[begin - 1] == ':' || text[end] == '\0' || text[end] == ':';
+}
+
+/*
+ * torchrun reads numbers with Python's int() and float(), and so takes white space around them, a
+ * plus sign, ".5" and "1e-1", which scripts and manifests do write. Gives `text` as our strict
+ * parsers want it, in `buf` if it is not that already.
+ */
+static const char *plain_number(enum options_type type, const char *text, char *buf, size_t size)
+{
+    size_t len = 0;
+    if (type == OPTIONS_STRING || type == OPTIONS_CHOICE || strlen(text) >= size) {
+        return text;
+    }
+    for (size_t at = 0; text[at] != '\0'; at++) {
+        bool is_first = len == 0 || buf[len - 1] == ':';
+        bool is_plus = text[at] == '+' && is_first && isdigit((unsigned char)text[at + 1]);
+        if (!is_plus && !(is_space_at(text, at) && is_margin(text, at))) {
+            buf[len++] = text[at];
+        }
+    }
+    buf[len] = '\0';
+    if (type == OPTIONS_DURATION && strspn(buf, "0123456789.eE+-") == len) {
+        char *end = NULL;
+        double seconds = strtod(buf, &end);
+        if (len > 0 && *end == '\0' && seconds >= 0 && seconds < INT32_MAX) {
+            snprintf(buf, size, "%.3f", seconds);
+        }
+    }
+    return buf;
+}
+
 int options_set(struct options *opts, enum options_id id, const char *text,
                 enum options_origin origin, struct mu_err *err)
 {
+    char number[256];
     const struct options_row *row = &rows[id];
     if (origin < opts->origin[id]) {
         return 0;
     }
     MU_REQUIRE(text != NULL || row->type == OPTIONS_FLAG);
+    if (text != NULL) {
+        text = plain_number(row->type, text, number, sizeof(number));
+    }
     if (set_field(row, field_of(opts, row), text, err) != 0) {
         char name[64];
         options_origin_name(id, origin, name, sizeof(name));

@@ -92,7 +92,11 @@ static int check_backend(const struct options *opts, struct mu_err *err)
 
 static int check_node(struct options *opts, struct mu_err *err)
 {
-    if (opts->node_rank >= opts->nnodes.max) {
+    /* torchrun's rule. Whole clusters set PET_NODE_RANK, for jobs on one of their nodes too. */
+    bool is_beyond = opts->node_rank >= opts->nnodes.max;
+    if (is_beyond && opts->rendezvous.is_standalone) {
+        opts->node_rank = -1;
+    } else if (is_beyond) {
         return mu_err_set(
             err, MU_E_USAGE, 0,
             "--node-rank %lld is too large: ranks count from 0, and --nnodes allows %lld",
@@ -110,14 +114,14 @@ static int check_node(struct options *opts, struct mu_err *err)
         }
         opts->node_name = name;
     }
-    if (!mu_names_is_presentable(mu_slice_of(opts->node_name), false)) {
+    if (!mu_names_is_presentable(mu_slice_of(opts->node_name))) {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "--node-name: a name is 1 to %d printable ASCII characters, no spaces",
                           MU_MAX_NAME);
     }
-    if (!mu_names_is_presentable(mu_slice_of(opts->role), false)) {
+    if (!mu_names_is_label(mu_slice_of(opts->role))) {
         return mu_err_set(err, MU_E_USAGE, 0,
-                          "--role: a name is 1 to %d printable ASCII characters, no spaces",
+                          "--role: a name is 1 to %d bytes of UTF-8 without control characters",
                           MU_MAX_NAME);
     }
     return 0;
@@ -134,9 +138,10 @@ static int name_job(struct options *opts, struct mu_err *err)
         return mu_err_set(err, MU_E_USAGE, 0,
                           "--rdzv-id is empty; give the job a name, the same on every node");
     }
-    if (!mu_names_is_presentable(mu_slice_of(opts->rdzv_id), true)) {
+    if (!mu_names_is_label(mu_slice_of(opts->rdzv_id))) {
         return mu_err_set(err, MU_E_USAGE, 0,
-                          "--rdzv-id: a name is 1 to %d printable ASCII characters", MU_MAX_NAME);
+                          "--rdzv-id: a name is 1 to %d bytes of UTF-8 without control characters",
+                          MU_MAX_NAME);
     }
     return 0;
 }
@@ -166,6 +171,9 @@ static int check_run(struct options *opts, struct mu_err *err)
 {
     if (opts->run_path) {
         opts->no_python = false;
+    }
+    if (opts->log_dir != NULL && opts->log_dir[0] == '\0') {
+        opts->log_dir = NULL; /* a variable that happens to be empty; torchrun takes it so, too */
     }
     if (opts->script == NULL || opts->script[0] == '\0') {
         return mu_err_set(err, MU_E_USAGE, 0,
@@ -212,10 +220,10 @@ static int check_serve(struct options *opts, struct mu_err *err)
     if (opts->only_rdzv_id != NULL && opts->only_rdzv_id[0] == '\0') {
         opts->only_rdzv_id = NULL;
     }
-    if (opts->only_rdzv_id != NULL &&
-        !mu_names_is_presentable(mu_slice_of(opts->only_rdzv_id), true)) {
+    if (opts->only_rdzv_id != NULL && !mu_names_is_label(mu_slice_of(opts->only_rdzv_id))) {
         return mu_err_set(err, MU_E_USAGE, 0,
-                          "--rdzv-id: a name is 1 to %d printable ASCII characters", MU_MAX_NAME);
+                          "--rdzv-id: a name is 1 to %d bytes of UTF-8 without control characters",
+                          MU_MAX_NAME);
     }
     return 0;
 }

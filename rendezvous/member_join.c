@@ -16,13 +16,14 @@ static bool is_span(int64_t ms)
 
 static int check_hello(const struct member *m, const struct ctl_hello *h, struct mu_err *err)
 {
-    if (!mu_names_is_presentable(h->node_name, false) || !mu_names_is_presentable(h->role, false)) {
+    if (!mu_names_is_presentable(h->node_name) || !mu_names_is_label(h->role)) {
         return mu_err_set(err, MU_E_REFUSED, 0,
                           "a node name or role must be 1 to %d visible characters", MU_MAX_NAME);
     }
-    if (!mu_names_is_presentable(h->run_id, true)) {
+    if (!mu_names_is_label(h->run_id)) {
         return mu_err_set(err, MU_E_REFUSED, 0,
-                          "a run id must be 1 to %d printable ASCII characters", MU_MAX_NAME);
+                          "a run id must be 1 to %d bytes of UTF-8 without control characters",
+                          MU_MAX_NAME);
     }
     if (h->agent_id == 0 || h->slots < 1 || h->slots > MU_MAX_LOCAL_WORLD || h->min_nodes < 1 ||
         h->min_nodes > h->max_nodes || h->max_nodes > MU_MAX_NODES ||

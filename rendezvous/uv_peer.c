@@ -94,8 +94,9 @@ static bool on_hello(struct peer *p, const struct ctl_hello *hello)
 {
     struct coordinator *c = p->coordinator;
     struct mu_err err = MU_ERR_INIT;
-    if (!mu_names_is_presentable(hello->run_id, true)) {
-        refuse(p, NULL, "a run id must be 1 to 255 printable ASCII characters", false);
+    if (!mu_names_is_label(hello->run_id)) {
+        refuse(p, NULL, "a run id must be 1 to 255 bytes of UTF-8 without control characters",
+               false);
         return false;
     }
     if (c->run_id != NULL && !mu_slice_eq(hello->run_id, mu_slice_of(c->run_id))) {

@@ -12,10 +12,17 @@
 #include <stddef.h>
 
 /*
- * May people read this as a name, on a terminal, in a log and in JSON? 1 to MU_MAX_NAME characters
- * of ASCII, none of them a control character and, unless `may_have_spaces`, none a space.
+ * May people read this as the name of a node, in one word? 1 to MU_MAX_NAME characters of ASCII,
+ * none of them a control character or a space.
  */
-bool mu_names_is_presentable(struct mu_slice name, bool may_have_spaces);
+bool mu_names_is_presentable(struct mu_slice name);
+
+/*
+ * The same of what people call things (a job, a role), which may have spaces and letters of any
+ * language: 1 to MU_MAX_NAME bytes of UTF-8 without control characters, so that it is fit for a
+ * terminal, a log and JSON.
+ */
+bool mu_names_is_label(struct mu_slice name);
 
 /*
  * Natural order: runs of digits compare by value, so "node2" comes before "node10". Total:

@@ -57,6 +57,10 @@ OPTIONS = [
     C("abbreviated: nproc", "--nproc 2 {worker}", differs="abbreviation"),
     C("abbreviated with a value", "--nn=1 --rol=x {worker}"),
     C("given twice", "--nproc-per-node 1 --nproc_per_node 2 --role a --role b {worker}"),
+    C("numbers as Python reads them", "--nproc-per-node ' 2' --max-restarts +1 --monitor-interval 1e-1 "
+      "--nnodes '1 : 1' --shutdown-timeout ' 5' {worker}"),
+    C("role of odd letters", "--role 'a/b ü%s' -t 1 --log-dir {dir}/logs {worker}", do={"*": HELLO}),
+    C("node rank on one node", "--node-rank 3 {worker}"),
     C("nnodes 1:1", "--nnodes 1:1 --nproc-per-node 2 {worker}"),
     C("role", "--role trainer --nproc-per-node 2 {worker}"),
     C("max restarts not needed", "--max-restarts 3 {worker}"),
@@ -103,6 +107,8 @@ PET = [
         "PET_SHUTDOWN_TIMEOUT": "4"}, do={"*": HELLO}),
     C("PET static", "{worker}", env={"PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": "{port}",
                                       "PET_NODE_RANK": "0", "PET_NNODES": "1"}),
+    C("PET of a cluster, standalone", "--standalone {worker}", env={
+        "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "nowhere.invalid", "PET_MASTER_PORT": "{port}"}),
     C("PET flags", "trw_program x", env={"PET_NO_PYTHON": "1", "PET_STANDALONE": "1"}),
     C("PET module", "trw_module x", env={"PET_MODULE": "1", "PET_STANDALONE": "0"}),
     C("PET virtual", "--nproc-per-node 2 {worker}", env={"PET_VIRTUAL_LOCAL_RANK": "1"}),
@@ -181,6 +187,7 @@ LOG_DIRECTORY = [
     C("log directory, relative", "--log-dir ../logs -r 1 {worker}", do={"*": HELLO},
       differs="absolute-error-file"),
     C("log directory is a file", "--log-dir {dir}/file {worker}", differs="culprit-status"),
+    C("log directory of no name", "--log-dir '' -r 1 {worker}", do={"*": HELLO}),
     C("log directory /dev/null", "--log-dir /dev/null {worker}", do={"*": HELLO}),
     C("log directory /dev/null with redirects", "--log-dir /dev/null -r 3 {worker}", do={"*": HELLO}),
     C("log directory /dev/null with tee", "--log-dir /dev/null -t 3 {worker}", do={"*": HELLO}),

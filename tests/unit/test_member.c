@@ -36,7 +36,7 @@ static void test_refusals(void **state)
     refuse(MU_E_REFUSED, "a node name or role must be 1 to 255 visible characters");
     hello.node_name = mu_slice_of("node1");
     hello.run_id = mu_slice_of("\033[2J");
-    refuse(MU_E_REFUSED, "a run id must be 1 to 255 printable ASCII characters");
+    refuse(MU_E_REFUSED, "a run id must be 1 to 255 bytes of UTF-8 without control characters");
     hello.run_id = mu_slice_of("j");
     hello.node_rank = 2;
     refuse(MU_E_REFUSED, "--node-rank 2, but the job has 2 nodes (0 to 1)");

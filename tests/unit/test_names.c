@@ -133,26 +133,54 @@ static void test_presentable(void **state)
     (void)state;
     char longest[MU_MAX_NAME + 2];
     memset(longest, 'a', sizeof(longest));
-    assert_true(mu_names_is_presentable(mu_slice_of("node-1.x_y~!"), false));
-    assert_true(mu_names_is_presentable(mu_slice_of("my job"), true));
-    assert_false(mu_names_is_presentable(mu_slice_of("my job"), false));
-    assert_false(mu_names_is_presentable(mu_slice_of(""), true));
-    assert_false(mu_names_is_presentable(mu_slice_of("a\033[31m"), true));
-    assert_false(mu_names_is_presentable(mu_slice_of("a\n"), true));
-    assert_false(mu_names_is_presentable(mu_slice_of("a\177"), true));
-    assert_false(mu_names_is_presentable(mu_slice_of("gr\303\266\303\237e"), true));
-    assert_false(mu_names_is_presentable((struct mu_slice){.ptr = "a\0b", .len = 3}, true));
+    assert_true(mu_names_is_presentable(mu_slice_of("node-1.x_y~!")));
+    assert_false(mu_names_is_presentable(mu_slice_of("my job")));
+    assert_false(mu_names_is_presentable(mu_slice_of("gr\303\266\303\237e")));
+    static const char *const neither[] = {"", "a\033[31m", "a\n", "a\177"};
+    for (size_t i = 0; i < MU_COUNT(neither); i++) {
+        assert_false(mu_names_is_presentable(mu_slice_of(neither[i])));
+        assert_false(mu_names_is_label(mu_slice_of(neither[i])));
+    }
+    assert_false(mu_names_is_presentable((struct mu_slice){.ptr = "a\0b", .len = 3}));
+    assert_false(mu_names_is_label((struct mu_slice){.ptr = "a\0b", .len = 3}));
     longest[MU_MAX_NAME] = '\0';
-    assert_true(mu_names_is_presentable(mu_slice_of(longest), false));
+    assert_true(mu_names_is_presentable(mu_slice_of(longest)));
+    assert_true(mu_names_is_label(mu_slice_of(longest)));
     longest[MU_MAX_NAME] = 'a';
     longest[MU_MAX_NAME + 1] = '\0';
-    assert_false(mu_names_is_presentable(mu_slice_of(longest), false));
+    assert_false(mu_names_is_presentable(mu_slice_of(longest)));
+    assert_false(mu_names_is_label(mu_slice_of(longest)));
+}
+
+static void test_label(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"my job", "gr\303\266\303\237e", "\347\201\253",
+                                       "\360\237\232\200 a/b", "${rank}%s"};
+    static const char *const bad[] = {
+        "\303",             /* cut */
+        "\303x",            /* no continuation */
+        "\200",             /* a continuation alone */
+        "\300\200",         /* longer than need be */
+        "\340\200\200",     /* the same */
+        "\355\240\200",     /* half of a pair of UTF-16 */
+        "\364\220\200\200", /* behind the last code */
+        "\302\233",         /* a control character of Latin 1: CSI */
+        "\377",
+    };
+    for (size_t i = 0; i < MU_COUNT(good); i++) {
+        assert_true(mu_names_is_label(mu_slice_of(good[i])));
+    }
+    for (size_t i = 0; i < MU_COUNT(bad); i++) {
+        assert_false(mu_names_is_label(mu_slice_of(bad[i])));
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_presentable),
+        cmocka_unit_test(test_label),
         cmocka_unit_test(test_natural_order),
         cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_nearest_is_one_of_the_names),
