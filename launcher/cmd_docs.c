@@ -62,7 +62,7 @@ static const struct doc docs[] = {
                  "If whoever starts muster has set it: where muster leaves the root cause of a "
                  "failure, in the format of torch's error files."},
                 {"TMPDIR", "Where the run's directory is made, unless --log-dir is given. "
-                           "Default: /tmp."},
+                           "Default, and if it cannot be used: /tmp."},
                 {"TORCHELASTIC_ENABLE_FILE_TIMER",
                  "1: workers may set torch's file timers, and one that lets a timer expire is "
                  "killed."},

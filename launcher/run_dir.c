@@ -105,12 +105,32 @@ int run_dir_check(const char *log_dir, struct mu_err *err)
     return S_ISDIR(st.st_mode) ? 0 : fail_mkdir(path, ENOTDIR, err);
 }
 
+/* As Python's tempfile: where $TMPDIR cannot be used, for want of the directory or of permission,
+ * another will do. Owned by the caller. */
+static char *make_temp(const char *tmpdir, struct mu_err *err)
+{
+    const char *const places[] = {tmpdir, "/tmp", "/var/tmp", "/usr/tmp", "."};
+    struct mu_err first = MU_ERR_INIT;
+    bool has_failed = false;
+    for (size_t i = 0; i < MU_COUNT(places); i++) {
+        if (places[i] == NULL || places[i][0] == '\0') {
+            continue;
+        }
+        char *path = make_new(places[i], "muster", 0700, has_failed ? NULL : &first);
+        if (path != NULL) {
+            return path;
+        }
+        has_failed = true;
+    }
+    *err = first;
+    return NULL;
+}
+
 static char *make_base(struct run_dir *dir, const char *log_dir, const char *tmpdir,
                        struct mu_err *err)
 {
     if (log_dir == NULL) {
-        tmpdir = tmpdir != NULL && tmpdir[0] != '\0' ? tmpdir : "/tmp";
-        dir->temp_dir = make_new(tmpdir, "muster", 0700, err);
+        dir->temp_dir = make_temp(tmpdir, err);
         return dir->temp_dir != NULL ? mu_strdup(dir->temp_dir) : NULL;
     }
     bool is_made = run_dir_check(log_dir, err) == 0 && make_path(log_dir, err) == 0;

@@ -17,8 +17,9 @@
 struct run_dir;
 
 /*
- * Make the directory of the run. `log_dir` NULL: in `tmpdir` (NULL: /tmp), for the user alone.
- * Released with run_dir_free(). Fails with MU_E_SYSTEM, or MU_E_USAGE if a file is in the way.
+ * Make the directory of the run. `log_dir` NULL: in `tmpdir` (NULL: /tmp, and where that cannot be
+ * used, as in Python's tempfile), for the user alone. Released with run_dir_free(). Fails with
+ * MU_E_SYSTEM, or MU_E_USAGE if a file is in the way.
  */
 struct run_dir *run_dir_new(const char *log_dir, const char *run_id, const char *tmpdir,
                             struct mu_err *err);

@@ -82,9 +82,14 @@ def test_blocked_signals(t: Case) -> None:
 
 
 def test_no_directory_for_logs(t: Case) -> None:
-    proc = run_with(t, "no-tmp", "export TMPDIR=/no/such", "true")
+    proc = t.run("run", "--log-dir", "/proc/no/such", "--no-python", "true")
     proc.expect(126)
     expect("program not found" not in proc.err, "a directory that is missing is called a program")
+
+
+def test_unusable_tmpdir(t: Case) -> None:
+    for place in ("/no/such", "/proc"):
+        run_with(t, "tmp" + place.replace("/", "-"), f"export TMPDIR={place}", "true").expect(0)
 
 
 def test_script_whose_interpreter_is_missing(t: Case) -> None:
