@@ -10,7 +10,8 @@
 #include "muster/num.h"
 
 enum {
-    COLUMNS = 98, /* "muster node1: error: " stands before the first line alone */
+    COLUMNS = 97, /* and three dots for what is cut; "muster node1: error: " stands before the first
+                     line alone */
     INDENT = 12,
     ROW_LINES = 3, /* of a text that is folded */
     CAUSES_SHOWN = 4,
@@ -58,8 +59,9 @@ static size_t fold_at(const char *text, size_t columns)
     if (text[at] == ' ') {
         return at;
     }
-    /* Not within a character of UTF-8; what is none is cut anywhere. */
-    for (at = columns; at > columns - 3 && ((unsigned char)text[at] & 0xc0) == 0x80; at--) {
+    at = columns;
+    while (at > columns - 3 && ((unsigned char)text[at] & 0xc0) == 0x80) {
+        at--; /* not within a character of UTF-8; what is none is cut anywhere */
     }
     return at;
 }
