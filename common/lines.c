@@ -115,7 +115,9 @@ size_t lines_strip_escapes(char *text, size_t len)
 {
     size_t kept = 0;
     for (size_t at = 0; at < len;) {
-        if (text[at] == '\033') {
+        if (text[at] == '\0') {
+            at++;
+        } else if (text[at] == '\033') {
             at += escape_size(text + at, len - at);
         } else {
             text[kept++] = text[at++];

@@ -27,8 +27,8 @@ struct mu_slice lines_last(struct mu_slice text, size_t count, size_t size);
 struct mu_slice lines_first(struct mu_slice text, size_t count, size_t size);
 
 /*
- * Take the escape sequences of terminals (colours, titles) out of a text, in place. Returns its new
- * length.
+ * Take the escape sequences of terminals (colours, titles) out of a text, in place, and NULs, which
+ * torch's signal handlers write after each of their lines. Returns the text's new length.
  */
 size_t lines_strip_escapes(char *text, size_t len);
 

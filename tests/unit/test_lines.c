@@ -95,6 +95,9 @@ static void test_strip_escapes(void **state)
     strip("cut\033]0;ti\nnext", "cut\nnext");
     strip("a\033cb", "ab");
     strip("", "");
+    char nul[] = "in worker.\n\0Traceback";
+    size_t len = lines_strip_escapes(nul, sizeof(nul) - 1);
+    expect((struct mu_slice){nul, len}, "in worker.\nTraceback");
 }
 
 static void test_flatten(void **state)
