@@ -124,6 +124,28 @@ static size_t strip(char *tail, size_t len, size_t *before)
     return kept + rest;
 }
 
+/*
+ * What is known of a worker's standard error: its tail, behind the last traceback if that is
+ * further up. `buf` has room for both. *ret_before is how much of it came before the stop.
+ */
+static size_t read_words(struct uv_agent *a, uint32_t local_rank, char *buf, size_t *ret_before)
+{
+    uint64_t at_stop = a->causes->ends[local_rank].written_at_stop;
+    uint64_t total = uv_procs_stderr_total(a->procs, local_rank);
+    uint64_t start = 0;
+    size_t trace = uv_procs_stderr_trace(a->procs, local_rank, buf, &start);
+    size_t tail = uv_procs_stderr_tail(a->procs, local_rank, buf + trace, MU_STDERR_TAIL);
+    uint64_t after_stop = total > at_stop ? total - at_stop : 0;
+    if (after_stop < tail) {
+        *ret_before = trace + tail - (size_t)after_stop;
+    } else {
+        *ret_before = at_stop < start           ? 0
+                      : at_stop - start < trace ? (size_t)(at_stop - start)
+                                                : trace;
+    }
+    return strip(buf, trace + tail, ret_before);
+}
+
 /* What the system knows; the texts that it makes are owned by the caller. */
 static void ask_system(struct uv_agent *a, uint32_t local_rank, struct diagnose_facts *f,
                        char **ret_core)
@@ -162,16 +184,13 @@ static void failed(struct uv_agent *a, uint32_t local_rank, struct outcome o, co
                    const char *timer)
 {
     struct worker_end *end = &a->causes->ends[local_rank];
-    mu_autofree char *tail = mu_alloc(MU_STDERR_TAIL);
+    mu_autofree char *tail = mu_alloc(MU_STDERR_TRACE + 1 + MU_STDERR_TAIL);
     mu_autofree char *error_path = error_path_of(a, local_rank);
     mu_autofree char *core = NULL;
     struct error_file error_file = {0};
     bool has_error_file = error_path != NULL && error_file_read(error_path, &error_file);
-    uint64_t total = uv_procs_stderr_total(a->procs, local_rank);
-    size_t len = uv_procs_stderr_tail(a->procs, local_rank, tail, MU_STDERR_TAIL);
-    uint64_t after_stop = total > end->written_at_stop ? total - end->written_at_stop : 0;
-    size_t before_stop = after_stop < len ? len - (size_t)after_stop : 0;
-    len = strip(tail, len, &before_stop);
+    size_t before_stop = 0;
+    size_t len = read_words(a, local_rank, tail, &before_stop);
     struct diagnose_facts facts = {.outcome = o,
                                    .stop = a->causes->stop,
                                    .tail = {.ptr = tail, .len = len},
@@ -183,7 +202,7 @@ static void failed(struct uv_agent *a, uint32_t local_rank, struct outcome o, co
     ask_system(a, local_rank, &facts, &core);
     struct diagnosis d = diagnose(&facts);
     /* What is tee'd may not be in the file yet. */
-    const char *log_file = total > 0 ? uv_procs_stderr_file(a->procs, local_rank) : NULL;
+    const char *log_file = len > 0 ? uv_procs_stderr_file(a->procs, local_rank) : NULL;
     const char *message = exec_why != NULL ? exec_why : error_file.message;
     struct agent_exit x = {.outcome = o,
                            .cause = d.kind,

@@ -91,6 +91,7 @@ static void deliver(struct uv_capture *c, const char *data, size_t len)
 {
     const struct uv_capture_sinks *s = &c->sinks;
     if (s->keeps_tail) {
+        trace_keep_add(&c->trace, &c->tail, data, len);
         tail_ring_append(&c->tail, data, len);
     }
     if (s->file != NULL) {
@@ -243,6 +244,7 @@ unsigned uv_capture_close(struct uv_capture *c, void *data, uv_close_cb closed)
 void uv_capture_fini(struct uv_capture *c)
 {
     tail_ring_fini(&c->tail);
+    trace_keep_fini(&c->trace);
     line_stream_fini(&c->lines);
     line_filter_stream_fini(&c->matches);
 }

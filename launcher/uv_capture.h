@@ -14,6 +14,7 @@
 #include "launcher/line_filter.h"
 #include "launcher/line_stream.h"
 #include "launcher/tail_ring.h"
+#include "launcher/trace_keep.h"
 #include "launcher/uv_file.h"
 #include "launcher/uv_out.h"
 #include "launcher/uv_waiter.h"
@@ -43,6 +44,7 @@ struct uv_capture {
     struct uv_capture_sinks sinks;
     struct uv_waiter waiter;
     struct tail_ring tail;
+    struct trace_keep trace;
     struct line_stream lines;
     struct line_filter_stream matches;
     uint64_t console_total; /* uv_out_total() after its last write there */

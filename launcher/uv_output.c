@@ -18,6 +18,7 @@ enum {
     FILES_HIGH = 64 * 1024 * 1024, /* bytes that all log files together may have queued ... */
     FILE_HIGH_MIN = 64 * 1024,     /* but each of them this many, ... */
     FILE_HIGH_MAX = 1024 * 1024,   /* and none more than this */
+    FILE_SCAN = 4 * 1024 * 1024,   /* of a log file, for a traceback */
     GROWING_MAX = 64, /* workers whose pipes may grow: users have 64 MB for all their pipes */
 };
 
@@ -219,6 +220,48 @@ size_t uv_output_stderr_tail(const struct uv_output *o, uint32_t local_rank, cha
         return read_file_tail(plan->path, buf, size);
     }
     return tail_ring_copy(&o->streams[1][local_rank].capture.tail, buf, size);
+}
+
+/* Of a log file, which nobody has read so far: of its last FILE_SCAN bytes. */
+static size_t read_file_trace(const char *path, char *buf, uint64_t *ret_start)
+{
+    mu_autofree char *piece = mu_alloc(MU_STDERR_TAIL);
+    struct tail_ring tail = {0};
+    struct trace_keep trace = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        return 0;
+    }
+    off_t end = lseek(fd, 0, SEEK_END);
+    off_t first = end > FILE_SCAN ? end - FILE_SCAN : 0;
+    ssize_t n = 0;
+    for (off_t at = first; at < end; at += n) {
+        n = pread(fd, piece, MU_STDERR_TAIL, at);
+        if (n <= 0) {
+            break;
+        }
+        trace_keep_add(&trace, &tail, piece, (size_t)n);
+        tail_ring_append(&tail, piece, (size_t)n);
+    }
+    close(fd);
+    size_t len = trace_keep_copy(&trace, &tail, buf);
+    *ret_start = (uint64_t)first + trace.start;
+    trace_keep_fini(&trace);
+    tail_ring_fini(&tail);
+    return len;
+}
+
+size_t uv_output_stderr_trace(const struct uv_output *o, uint32_t local_rank, char *buf,
+                              uint64_t *ret_start)
+{
+    MU_REQUIRE(local_rank < o->plan.count);
+    const struct output_stream *plan = &o->plan.workers[local_rank].streams[1];
+    if (plan->route == OUTPUT_FILE) {
+        return read_file_trace(plan->path, buf, ret_start);
+    }
+    const struct uv_capture *c = &o->streams[1][local_rank].capture;
+    *ret_start = c->trace.start;
+    return trace_keep_copy(&c->trace, &c->tail, buf);
 }
 
 uint64_t uv_output_stderr_total(const struct uv_output *o, uint32_t local_rank)

@@ -41,6 +41,13 @@ void uv_output_drain(struct uv_output *o, uint32_t local_rank);
 size_t uv_output_stderr_tail(const struct uv_output *o, uint32_t local_rank, char *buf,
                              size_t size);
 
+/*
+ * Copy the beginning of the last traceback in there, if it is further up than the tail reaches, see
+ * trace_keep_copy(). *ret_start is its place in the stream.
+ */
+size_t uv_output_stderr_trace(const struct uv_output *o, uint32_t local_rank, char *buf,
+                              uint64_t *ret_start);
+
 /* Bytes a worker has written to its standard error so far, what is still in the pipe included. */
 uint64_t uv_output_stderr_total(const struct uv_output *o, uint32_t local_rank);
 

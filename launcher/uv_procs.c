@@ -286,6 +286,13 @@ size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char 
     return uv_output_stderr_tail(p->output, local_rank, buf, size);
 }
 
+size_t uv_procs_stderr_trace(const struct uv_procs *p, uint32_t local_rank, char *buf,
+                             uint64_t *ret_start)
+{
+    MU_REQUIRE(local_rank < p->count);
+    return uv_output_stderr_trace(p->output, local_rank, buf, ret_start);
+}
+
 uint64_t uv_procs_stderr_total(const struct uv_procs *p, uint32_t local_rank)
 {
     MU_REQUIRE(local_rank < p->count);

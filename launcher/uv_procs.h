@@ -103,6 +103,10 @@ uint32_t uv_procs_unbound(const struct uv_procs *p, int *ret_code);
 /* Copy the last bytes of a worker's standard error, without a NUL. Returns how many. */
 size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char *buf, size_t size);
 
+/* Of a traceback further up, see uv_output_stderr_trace(). */
+size_t uv_procs_stderr_trace(const struct uv_procs *p, uint32_t local_rank, char *buf,
+                             uint64_t *ret_start);
+
 /* Bytes a worker has written to its standard error so far, what is still in the pipe included. */
 uint64_t uv_procs_stderr_total(const struct uv_procs *p, uint32_t local_rank);
 

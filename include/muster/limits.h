@@ -49,7 +49,12 @@ enum {
 };
 
 /* What is kept of a worker's stderr for the failure report. */
-enum { MU_STDERR_TAIL = 64 * 1024, MU_REPORT_TAIL = 4 * 1024, MU_REPORT_TAIL_LINES = 12 };
+enum {
+    MU_STDERR_TAIL = 64 * 1024,
+    MU_STDERR_TRACE = 16 * 1024, /* of a traceback further up */
+    MU_REPORT_TAIL = 4 * 1024,
+    MU_REPORT_TAIL_LINES = 12,
+};
 
 /*
  * What a report keeps of the cause. JSON needs two bytes for a byte at most, since control bytes
