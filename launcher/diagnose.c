@@ -14,8 +14,9 @@
 #include <string.h>
 
 enum {
-    LAST_LINES = 10,  /* of a worker that gives no reason: where a mark still counts */
-    FRESH_LINES = 12, /* from the end: a traceback further up is of something that went on */
+    MESSAGE_LINES = 6, /* that are quoted of an exception's */
+    LAST_LINES = 10,   /* of a worker that gives no reason: where a mark still counts */
+    FRESH_LINES = 12,  /* from the end: a traceback further up is of something that went on */
     SHM_FULL_PERCENT = 99,
 };
 
@@ -38,7 +39,12 @@ static struct mu_slice short_of(struct mu_slice text, size_t max)
     struct mu_slice rest = text;
     struct mu_slice line = {0};
     lines_next(&rest, &line);
-    line.len = line.len < max ? line.len : max;
+    if (line.len > max) {
+        line.len = max;
+        while (line.len > 0 && ((unsigned char)line.ptr[line.len] & 0xc0) == 0x80) {
+            line.len--; /* not within a character */
+        }
+    }
     return line;
 }
 
@@ -96,7 +102,9 @@ static void explain_traceback(struct diagnosis *d, const struct diagnose_facts *
         say(d, " (%s " MU_SLICE_FMT ")", how, MU_SLICE_ARG(origin));
     }
     hint_import(d, f);
-    quote_end(d, t->quote);
+    /* What is taken for the rest of the message may be long, and is the less likely to be. */
+    struct mu_slice message = lines_first(t->text, MESSAGE_LINES, MU_REPORT_TAIL / 4);
+    quote_end(d, lines_span(t->quote, message));
 }
 
 /* An error file says it best; the traceback it tells of is on stderr too, unless it was caught. */
@@ -240,7 +248,7 @@ static void explain_status(struct diagnosis *d, const struct diagnose_facts *f)
         say(d, MU_SLICE_FMT, MU_SLICE_ARG(short_of(lines_around(last, at), 300)));
     } else if (f->outcome.kind == OUTCOME_EXITED) {
         struct mu_slice line = short_of(lines_last(f->tail, 1, MU_REPORT_TAIL), 200);
-        say(d, "it ended itself with this status, without an exception");
+        say(d, "it ended itself with this status, without an exception on its stderr");
         if (line.len > 0) {
             say(d, "; last line: " MU_SLICE_FMT, MU_SLICE_ARG(line));
         }
@@ -319,6 +327,54 @@ static void explain_killed(struct diagnosis *d, const struct diagnose_facts *f,
     }
 }
 
+static void explain_uncaught(struct diagnosis *d, const struct diagnose_facts *f,
+                             const struct evidence *e)
+{
+    explain_traceback(d, f, &e->main, CAUSE_EXCEPTION);
+    if ((e->found & TRACEBACK_THREAD) != 0 && e->thread.error.ptr < e->main.error.ptr) {
+        say(d, "; before that, in thread " MU_SLICE_FMT ": " MU_SLICE_FMT,
+            MU_SLICE_ARG(short_of(e->thread.thread, 60)),
+            MU_SLICE_ARG(short_of(e->thread.error, 120)));
+    }
+}
+
+/*
+ * A traceback need not be what the worker ended of: if it was caught and shown the program went on,
+ * if only to its end; so did one whose status is not the interpreter's. Then its last words count
+ * as much, and after many of them more.
+ */
+static void explain_main(struct diagnosis *d, const struct diagnose_facts *f,
+                         const struct evidence *e)
+{
+    const struct traceback *t = &e->main;
+    struct mu_slice fresh = lines_last(f->tail, FRESH_LINES, MU_REPORT_TAIL);
+    struct mu_slice last = short_of(lines_last(f->tail, 1, MU_REPORT_TAIL), 150);
+    bool is_fresh = t->error.ptr >= fresh.ptr;
+    bool has_more = last.len > 0 && last.ptr > t->error.ptr + t->error.len;
+    bool is_exit = f->outcome.kind == OUTCOME_EXITED;
+    bool is_own_status = is_exit && f->outcome.code != 1;
+    bool is_reported = is_exit && (t->is_caught || is_own_status);
+    bool went_on = is_reported && has_more && (is_own_status || !is_fresh);
+    struct diagnosis of_exception = {0};
+    explain_uncaught(&of_exception, f, e);
+    if (went_on && !cause_is_consequence(of_exception.kind)) {
+        d->kind = CAUSE_EXIT;
+        say(d, "it ended itself with this status; last line: " MU_SLICE_FMT, MU_SLICE_ARG(last));
+        say(d, "; it had reported and survived " MU_SLICE_FMT,
+            MU_SLICE_ARG(short_of(t->error, 120)));
+        return;
+    }
+    bool was_ending = d->was_ending;
+    *d = of_exception;
+    d->was_ending = was_ending;
+    if (is_reported) {
+        say(d, "; it reported that, then ended itself");
+    }
+    if (has_more && is_exit && (is_reported || !is_fresh)) {
+        say(d, "; last line: " MU_SLICE_FMT, MU_SLICE_ARG(last));
+    }
+}
+
 static void explain(struct diagnosis *d, const struct diagnose_facts *f, const struct evidence *e)
 {
     bool has_main = (e->found & TRACEBACK_MAIN) != 0;
@@ -330,12 +386,7 @@ static void explain(struct diagnosis *d, const struct diagnose_facts *f, const s
     } else if (outcome_is_signal(f->outcome, 0) && !d->was_ending) {
         explain_killed(d, f, e);
     } else if (has_main) {
-        explain_traceback(d, f, &e->main, CAUSE_EXCEPTION);
-        if ((e->found & TRACEBACK_THREAD) != 0 && e->thread.error.ptr < e->main.error.ptr) {
-            say(d, "; before that, in thread " MU_SLICE_FMT ": " MU_SLICE_FMT,
-                MU_SLICE_ARG(short_of(e->thread.thread, 60)),
-                MU_SLICE_ARG(short_of(e->thread.error, 120)));
-        }
+        explain_main(d, f, e);
     } else if (e->has_fatal) {
         explain_fatal(d, &e->fatal, CAUSE_ABORT);
     } else if ((e->found & TRACEBACK_THREAD) != 0) {

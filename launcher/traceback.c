@@ -23,12 +23,15 @@ enum step {
 
 struct search {
     enum step step;
-    enum fate fate;        /* of this traceback */
-    bool is_group;         /* its lines have "  | " before them */
-    bool is_ranked;        /* its lines have "[rank3]: " before them */
-    bool has_leaf;         /* the first exception of the group was there */
-    bool was_frame;        /* the line before was one */
-    unsigned left;         /* lines until the step is given up */
+    enum fate fate;      /* of this traceback */
+    bool is_group;       /* its lines have "  | " before them */
+    bool is_ranked;      /* its lines have "[rank3]: " before them */
+    bool has_first;      /* its first frame was there */
+    bool is_within;      /* it is part of the message of the one before: no word on who caught it */
+    bool is_next_within; /* the next one will be */
+    bool has_leaf;       /* the first exception of the group was there */
+    bool was_frame;      /* the line before was one */
+    unsigned left;       /* lines until the step is given up */
     struct mu_slice begin; /* its first line */
     struct traceback now;
 
@@ -201,10 +204,15 @@ static void keep(struct search *s)
 static void begin(struct search *s, struct mu_slice raw, struct mu_slice line, bool is_ranked)
 {
     struct traceback next = {0};
+    s->is_within = s->is_next_within || lines_find(line, "Original Traceback (") != NULL;
+    next.is_caught = s->is_within && s->now.is_caught;
+    s->is_next_within = false;
+    s->has_first = false;
     s->begin = raw;
     if (s->is_chained) {
-        next = (struct traceback){
-            .origin = s->now.error, .is_raised_from = s->is_direct, .thread = s->now.thread};
+        next.origin = s->now.error;
+        next.is_raised_from = s->is_direct;
+        next.thread = s->now.thread;
     } else if (s->next_left > 0) {
         s->fate = s->next_fate;
         s->begin = s->next_begin;
@@ -267,8 +275,26 @@ static void on_idle(struct search *s, struct mu_slice raw, struct mu_slice line)
         has_error(s, raw, line);
     } else if (!is_blank(line)) {
         s->is_chained = false;
+        s->is_next_within = lines_starts_with(line, "-- Process "); /* of torch's spawn() */
         note_fate(s, raw, line);
     }
+}
+
+/*
+ * An uncaught exception has gone all the way up, to a module that runs as a program. Torch shows
+ * only those with its "[rank3]: ".
+ */
+static void note_frame(struct search *s, struct mu_slice frame)
+{
+    static const char top[] = ", in <module>";
+    size_t len = sizeof(top) - 1;
+    bool is_top = lines_find(frame, ", in _run_module_as_main") != NULL ||
+                  (frame.len >= len && memcmp(frame.ptr + frame.len - len, top, len) == 0);
+    if (!s->has_first && !s->is_within) {
+        s->now.is_caught = !is_top && !s->is_ranked;
+    }
+    s->has_first = true;
+    s->now.where = frame;
 }
 
 static void on_frames(struct search *s, struct mu_slice raw, struct mu_slice line)
@@ -276,7 +302,9 @@ static void on_frames(struct search *s, struct mu_slice raw, struct mu_slice lin
     /* Frames are indented, or in a box drawn with characters of U+25xx. */
     if (line.len > 0 && (line.ptr[0] == ' ' || line.ptr[0] == '\xe2')) {
         struct mu_slice text = trim(line);
-        s->now.where = lines_starts_with(text, "File \"") ? text : s->now.where;
+        if (lines_starts_with(text, "File \"")) {
+            note_frame(s, text);
+        }
         s->was_frame = true;
     } else if (is_error_line(line, s->was_frame)) {
         has_error(s, raw, line);

@@ -19,6 +19,7 @@ struct traceback {
     struct mu_slice origin; /* the error before it in a chain, or the first of a group; or empty */
     bool is_raised_from;    /* `origin` is said to be its cause: "raise ... from ..." */
     bool is_group;          /* `origin` is one of its exceptions */
+    bool is_caught;         /* it does not begin where programs do: somebody caught and showed it */
     struct mu_slice where;  /* `File "train.py", line 3, in main`: the last frame; else empty */
     struct mu_slice thread; /* "Thread-1 (work)", if it ended that thread alone; else empty */
 };

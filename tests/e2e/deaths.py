@@ -54,6 +54,23 @@ def by_exception() -> None:
         raise ValueError("the learning rate is a banana") from e
 
 
+def by_wordy_exception() -> None:
+    import atexit
+    atexit.register(lambda: print("\n".join(["noise " * 20] * 2000), file=sys.stderr))
+    raise ValueError("the learning rate is a banana" + " and so on" * 100000)
+
+
+def by_exit_after_an_exception() -> None:
+    import logging
+    try:
+        raise KeyError("no cache")
+    except KeyError:
+        logging.exception("going on without")
+    for step in range(20):
+        print(f"step {step}", file=sys.stderr)
+    sys.exit("the loss is no number")
+
+
 def by_recorded_exception() -> None:
     from torch.distributed.elastic.multiprocessing.errors import record
 
@@ -129,7 +146,7 @@ def gloo(how: str) -> None:
 
 WAYS = {
     "exit": by_exit, "segv": by_segv, "core": by_core, "memory": by_memory, "exception": by_exception,
-    "record": by_recorded_exception, "thread": by_thread, "abort": by_abort,
+    "wordy": by_wordy_exception, "survived": by_exit_after_an_exception, "record": by_recorded_exception, "thread": by_thread, "abort": by_abort,
     "overflow": by_stack_overflow, "bus": by_bus_error, "shm": by_full_shm, "interrupt": by_interrupt, "import": by_import,
     "kill": lambda: by_signal(signal.SIGKILL), "term": lambda: by_signal(signal.SIGTERM),
 }

@@ -191,6 +191,22 @@ def test_exception(t: Case) -> None:
     expect("noise after it" in failure["stderr_tail"], f"{failure['stderr_tail']}")
 
 
+def test_exception_that_much_was_said_after(t: Case) -> None:
+    """A message of a megabyte, and 240 KB of others' words after it; on the console and in a file."""
+    agents = start(t, "wordy")
+    expect_death(t, agents, 1, "exception", "exited with status 1", "ValueError: the learning rate is a banana")
+    expect("    | ValueError: the learning rate is a banana" in screen_of(agents[0]), "no quote")
+    alone = t.run("run", "--python", sys.executable, "--redirects", "2", PROGRAM, "wordy",
+                  env={"E2E_VICTIM": "0"})
+    alone.expect(1)
+    expect("  cause     ValueError: the learning rate is a banana" in alone.err, f"{alone.err[-2000:]}")
+
+
+def test_exception_that_was_survived(t: Case) -> None:
+    expect_death(t, start(t, "survived"), 1, "exit", "exited with status 1",
+                 "last line: the loss is no number; it had reported and survived KeyError: 'no cache'")
+
+
 def test_failed_import(t: Case) -> None:
     failure = expect_death(t, start(t, "import"), 1, "import", "exited with status 1",
                            "ModuleNotFoundError: No module named 'no_such_module_of_ours'")

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -305,6 +306,65 @@ static void test_statuses(void **state)
     assert_string_equal(d.sentence, "");
 }
 
+#define UNCAUGHT "Traceback (most recent call last):\n  File \"train.py\", line 9, in <module>\n"
+#define STEPS                                                                                    \
+    "step 1\nstep 2\nstep 3\nstep 4\nstep 5\nstep 6\nstep 7\nstep 8\nstep 9\nstep 10\nstep 11\n" \
+    "step 12\nstep 13\n"
+
+/* What a program caught and showed may be what it ended of, or not: its last words count too. */
+static void test_survived(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tail;
+        int status;
+        enum cause_kind kind;
+        const char *sentence;
+    } cases[] = {
+        {UNCAUGHT "ValueError: bad\nbye\n", 1, CAUSE_EXCEPTION, "ValueError: bad"},
+        {UNCAUGHT "ValueError: bad\n" STEPS, 1, CAUSE_EXCEPTION,
+         "ValueError: bad; last line: step 13"},
+        {TRACE "ValueError: bad\n", 1, CAUSE_EXCEPTION,
+         "ValueError: bad; it reported that, then ended itself"},
+        {TRACE "ValueError: bad\n", 4, CAUSE_EXCEPTION,
+         "ValueError: bad; it reported that, then ended itself"},
+        {TRACE "ValueError: bad\n\nsee the manual\n", 1, CAUSE_EXCEPTION,
+         "ValueError: bad; it reported that, then ended itself; last line: see the manual"},
+        {TRACE "ValueError: bad\nthe loss is no number\n", 5, CAUSE_EXIT,
+         "it ended itself with this status; last line: the loss is no number; it had reported and "
+         "survived ValueError: bad"},
+        {TRACE "ValueError: bad\n" STEPS, 1, CAUSE_EXIT,
+         "it ended itself with this status; last line: step 13; it had reported and survived "
+         "ValueError: bad"},
+        {TRACE "ValueError: bad\n" STEPS UNCAUGHT "KeyError: 'x'\n", 1, CAUSE_EXCEPTION,
+         "KeyError: 'x'"},
+    };
+    for (size_t i = 0; i < MU_COUNT(cases); i++) {
+        struct diagnose_facts f = {.outcome = EXITED(cases[i].status)};
+        expect(cases[i].tail, f, cases[i].kind, CAUSE_OWN, cases[i].sentence);
+    }
+    /* A consequence stays one, however it is told. */
+    struct diagnose_facts f = {.outcome = EXITED(3)};
+    expect(TRACE "RuntimeError: Connection closed by peer\nleaving\n", f, CAUSE_PEER_LOST,
+           CAUSE_COLLATERAL, "RuntimeError: Connection closed by peer");
+}
+
+/* The quote shows the exception, whatever is taken for the rest of its message. */
+static void test_quote_of_a_long_message(void **state)
+{
+    (void)state;
+    expect(UNCAUGHT "ValueError: bad\n" STEPS STEPS, exit_1, CAUSE_EXCEPTION, CAUSE_OWN,
+           "ValueError: bad");
+    expect_quote("Traceback", "step 5");
+    char tail[1024];
+    snprintf(tail, sizeof(tail), UNCAUGHT "ValueError: bad%0300d\n", 0);
+    for (size_t at = sizeof(UNCAUGHT "ValueError: bad") - 1; at < strlen(tail) - 2; at += 3) {
+        memcpy(tail + at, "\347\201\253", 3);
+    }
+    expect(tail, exit_1, CAUSE_EXCEPTION, CAUSE_OWN, "ValueError: bad\347\201\253");
+    assert_memory_equal(d.sentence + strlen(d.sentence) - 3, "\347\201\253", 3);
+}
+
 static void test_threads(void **state)
 {
     (void)state;
@@ -410,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_watchdog),       cmocka_unit_test(test_sigkill),
         cmocka_unit_test(test_oom_of_a_child), cmocka_unit_test(test_crashes),
         cmocka_unit_test(test_statuses),       cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_survived),       cmocka_unit_test(test_quote_of_a_long_message),
         cmocka_unit_test(test_exec),           cmocka_unit_test(test_hints),
         cmocka_unit_test(test_error_file),     cmocka_unit_test(test_stopped),
     };

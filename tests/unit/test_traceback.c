@@ -2,6 +2,8 @@
 /* Tracebacks as Python 3.11 and torch 2.13 write them, amid what else comes to stderr. */
 #include "launcher/traceback.h"
 
+#include "muster/mem.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -212,6 +214,52 @@ static void test_ignored(void **state)
          TRACEBACK_MAIN);
 }
 
+/* Uncaught is what comes from where programs begin. */
+static void test_caught(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_caught;
+    } cases[] = {
+        {"Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n"
+         "  File \"a.py\", line 2, in f\nValueError: bad\n",
+         false},
+        {"ERROR:root:no cache\nTraceback (most recent call last):\n"
+         "  File \"a.py\", line 2, in f\nValueError: bad\n",
+         true},
+        {"Traceback (most recent call last):\n"
+         "  File \"<frozen runpy>\", line 198, in _run_module_as_main\nValueError: bad\n",
+         false},
+        {"[rank0]: Traceback (most recent call last):\n[rank0]:   File \"a.py\", line 2, in f\n"
+         "[rank0]: ValueError: bad\n",
+         false},
+        /* a chain begins where the first one was caught, and goes on from the top */
+        {"Traceback (most recent call last):\n  File \"a.py\", line 2, in f\nKeyError: 'x'\n\n"
+         "During handling of the above exception, another exception occurred:\n\n"
+         "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n"
+         "ValueError: bad\n",
+         false},
+        /* those within a message say nothing of it */
+        {"Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n"
+         "ValueError: Caught ValueError in DataLoader worker process 0.\n"
+         "Original Traceback (most recent call last):\n  File \"w.py\", line 3, in _loop\n"
+         "ValueError: bad\n",
+         false},
+        {"Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n"
+         "torch.multiprocessing.spawn.ProcessRaisedException: \n\n"
+         "-- Process 0 terminated with the following error:\n"
+         "Traceback (most recent call last):\n  File \"spawn.py\", line 3, in _wrap\n"
+         "ValueError: bad\n",
+         false},
+    };
+    for (size_t i = 0; i < MU_COUNT(cases); i++) {
+        find(cases[i].text, TRACEBACK_MAIN);
+        expect(in_main.error, "ValueError: bad");
+        assert_int_equal(in_main.is_caught, cases[i].is_caught);
+    }
+}
+
 /* A DataLoader's worker: the error is the one within the message. */
 static void test_original(void **state)
 {
@@ -275,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_thread),
         cmocka_unit_test(test_syntax_error_of_the_script),
         cmocka_unit_test(test_ignored),
+        cmocka_unit_test(test_caught),
         cmocka_unit_test(test_original),
         cmocka_unit_test(test_deep_recursion),
         cmocka_unit_test(test_boxed),
