@@ -184,7 +184,8 @@ struct member_failure {
     /* What else ended in the same round. */
     uint32_t collateral; /* other failures */
     uint32_t collateral_by[CAUSE_KIND_COUNT];
-    uint32_t stopped; /* workers that ended because they were told to */
+    uint32_t collateral_own; /* of them, those that this one did not cause */
+    uint32_t stopped;        /* workers that ended because they were told to */
 };
 
 struct member_view {

@@ -42,6 +42,7 @@ static void supersede(struct member *m, struct member_failure *by)
     by->collateral = was->collateral;
     by->stopped = was->stopped;
     memcpy(by->collateral_by, was->collateral_by, sizeof(by->collateral_by));
+    by->collateral_own = was->collateral_own;
     count_collateral(by, was->cause);
     member_log(m, MU_LOG_INFO, "%s %s is taken for a consequence of what happened to %s",
                was->is_node ? "the loss of" : "a failure on", was->node_name, by->node_name);
@@ -56,6 +57,7 @@ static void fail(struct member *m, struct member_failure failure, const char *te
 {
     if (m->failure.is_set && (m->failure.blame == CAUSE_OWN || failure.blame != CAUSE_OWN)) {
         count_collateral(&m->failure, failure.cause);
+        m->failure.collateral_own += failure.blame == CAUSE_OWN;
         member_failure_clear(&failure);
         return;
     }

@@ -181,8 +181,13 @@ static void append_collateral(const struct member_failure *f, struct mu_buf *out
 {
     struct mu_buf text = {0};
     if (f->collateral > 0) {
-        mu_buf_printf(&text, "%u more failure%s, as a consequence of it", f->collateral,
-                      f->collateral == 1 ? "" : "s");
+        mu_buf_printf(&text, "%u more failure%s", f->collateral, f->collateral == 1 ? "" : "s");
+        if (f->collateral_own == 0) {
+            mu_buf_printf(&text, ", as a consequence of it");
+        } else if (f->collateral_own < f->collateral) {
+            mu_buf_printf(&text, ", %u of them as a consequence of it",
+                          f->collateral - f->collateral_own);
+        }
         append_causes(f, &text);
     }
     if (f->stopped > 0) {

@@ -48,6 +48,25 @@ static void test_counts_by_cause(void **state)
     assert_int_equal(member_look(m).failure->rank, 3);
 }
 
+/* One mistake, of which every rank fails by itself, before it hears of the others. */
+static void test_each_by_itself(void **state)
+{
+    (void)state;
+    run_two(0);
+    hear_exited_of(0, 1, 0, exited_1, CAUSE_EXCEPTION);
+    struct ctl_msg own = {.type = CTL_EXITED,
+                          .exited = {.round = 1,
+                                     .kind = (uint8_t)exited_1.kind,
+                                     .code = exited_1.code,
+                                     .cause = CAUSE_EXCEPTION,
+                                     .blame = CAUSE_OWN}};
+    assert_int_equal(hear(1, &own), 0);
+    hear_exited_of(1, 1, 1, exited_1, CAUSE_PEER_LOST);
+    hear_exited_of(0, 1, 1, terminated, CAUSE_STOPPED);
+    end_both(1);
+    expect_said("  then      2 more failures, 1 of them as a consequence of it: ");
+}
+
 static void test_first_of_its_own_doing_stays(void **state)
 {
     (void)state;
@@ -342,6 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_consequence_yields),
         TEST(test_counts_by_cause),
+        TEST(test_each_by_itself),
         TEST(test_first_of_its_own_doing_stays),
         TEST(test_first_consequence_stays),
         TEST(test_lost_node_beats_consequences),
