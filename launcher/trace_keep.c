@@ -12,6 +12,19 @@ enum { LEAD = 256 }; /* of what came before the traceback: whose it is, if not t
 static const char words[] = "Traceback (most recent call last)";
 enum { WORDS = sizeof(words) - 1 };
 
+/* As memmem(), but as fast as memchr() on what hardly ever has a T: every byte passes here. */
+static const char *find(const char *data, const char *end)
+{
+    while (end - data >= WORDS) {
+        const char *at = memchr(data, words[0], (size_t)(end - data) - (WORDS - 1));
+        if (at == NULL || memcmp(at, words, WORDS) == 0) {
+            return at;
+        }
+        data = at + 1;
+    }
+    return NULL;
+}
+
 void trace_keep_fini(struct trace_keep *k)
 {
     free(k->data);
@@ -56,14 +69,14 @@ void trace_keep_add(struct trace_keep *k, const struct tail_ring *before, const 
     size_t old = tail_ring_copy(before, seam, WORDS - 1);
     size_t new = len < WORDS - 1 ? len : WORDS - 1;
     memcpy(seam + old, data, new);
-    const char *hit = memmem(seam, old + new, words, WORDS);
+    const char *hit = find(seam, seam + old + new);
     if (hit != NULL) {
         begin(k, before, before->total - old + (uint64_t)(hit - seam));
     }
     fill(k, before->total, data, len);
     const char *end = data + len;
     const char *from = data;
-    while ((hit = memmem(from, (size_t)(end - from), words, WORDS)) != NULL) {
+    while ((hit = find(from, end)) != NULL) {
         begin(k, before, before->total + (uint64_t)(hit - data));
         fill(k, before->total, data, len);
         from = hit + WORDS;
