@@ -25,8 +25,8 @@ struct run_dir *run_dir_new(const char *log_dir, const char *run_id, const char 
                             struct mu_err *err);
 
 /*
- * Can `log_dir` be made, as far as names go? MU_E_USAGE if it is empty or a file is in the way. NULL
- * is fine. Nothing is made.
+ * Can `log_dir` be made, as far as names go? MU_E_USAGE if it is empty or a file is in the way.
+ * NULL is fine. Nothing is made.
  */
 int run_dir_check(const char *log_dir, struct mu_err *err);
 
