@@ -55,6 +55,18 @@ static void say_local_world(const struct options *opts, const struct local_world
     mu_buf_fini(&map);
 }
 
+/* What is accepted from torchrun's command line and does nothing here. */
+static void say_ignored(const struct options *opts)
+{
+    if (opts->logs_specs != NULL) {
+        mu_log(
+            MU_LOG_WARN,
+            "--logs-specs '%s' is ignored: muster runs no Python plugins; --redirects, --tee and "
+            "--log-dir say where output goes",
+            opts->logs_specs);
+    }
+}
+
 int cmd_run(int argc, char **argv)
 {
     struct options opts;
@@ -79,6 +91,7 @@ int cmd_run(int argc, char **argv)
         rc = show(&opts, &world, &err);
         status = 0;
     } else if (rc == 0) {
+        say_ignored(&opts);
         say_local_world(&opts, &world);
         descriptors_raise_limit();
         rc = uv_agent_run(&opts, environ, world.binding, &status, &err);

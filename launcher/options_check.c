@@ -155,18 +155,6 @@ static void check_grace(struct options *opts)
     }
 }
 
-static int check_plugins(const struct options *opts, struct mu_err *err)
-{
-    if (opts->logs_specs != NULL) {
-        return mu_err_set(err, MU_E_USAGE, 0,
-                          "--logs-specs '%s' names a Python plugin of torchrun, and muster runs no "
-                          "Python of its own; say where output goes with --redirects, --tee and "
-                          "--log-dir",
-                          opts->logs_specs);
-    }
-    return 0;
-}
-
 static int check_run(struct options *opts, struct mu_err *err)
 {
     if (opts->run_path) {
@@ -184,9 +172,9 @@ static int check_run(struct options *opts, struct mu_err *err)
         return mu_err_set(err, MU_E_USAGE, 0,
                           "--module and --no-python contradict each other: a module needs Python");
     }
-    if (check_backend(opts, err) != 0 || check_plugins(opts, err) != 0 ||
-        rdzv_conf_apply(opts, err) != 0 || find_coordinator(opts, err) != 0 ||
-        check_node(opts, err) != 0 || output_plan_check(opts, err) != 0) {
+    if (check_backend(opts, err) != 0 || rdzv_conf_apply(opts, err) != 0 ||
+        find_coordinator(opts, err) != 0 || check_node(opts, err) != 0 ||
+        output_plan_check(opts, err) != 0) {
         return -1;
     }
     check_grace(opts);

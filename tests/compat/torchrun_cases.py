@@ -321,8 +321,8 @@ REFUSED = [
     C("port too large", "--rdzv-backend c10d --rdzv-endpoint localhost:70000 {worker}",
       differs="usage-status"),
     C("module and no python", "-m --no-python trw_module", differs="usage-status"),
-    C("logs specs nonsense", "--logs-specs nonsense {worker}", differs="usage-status"),
-    C("event log handler nonsense", "--event-log-handler nonsense {worker}", differs="event-handler"),
+    C("logs specs nonsense", "--logs-specs nonsense {worker}", differs="plugin"),
+    C("event log handler nonsense", "--event-log-handler nonsense {worker}", differs="plugin"),
     C("port in use", "--rdzv-conf join_timeout=2 --master-addr 127.0.0.1 --master-port {port} {worker}",
       wrapper="python3 -c \"import os,socket,sys; s=socket.socket(); s.bind(('127.0.0.1',{port})); s.listen(); "
               "s.set_inheritable(True); os.execvp(sys.argv[1], sys.argv[1:])\""),

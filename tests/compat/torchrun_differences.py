@@ -76,7 +76,7 @@ DIFFERENCES: dict[str, Claim] = {
     # command line
     "abbreviation": any_of(seen(STATUS, 2, 0), seen(RAN, None, True)),
     "checked": any_of(seen(STATUS, 0, 2), seen(RAN, True, None)),
-    "event-handler": any_of(seen(STATUS, 1, 0), seen(RAN, None, True)),
+    "plugin": any_of(seen(STATUS, 1, 0), seen(RAN, None, True)),
     "rank-10": any_of(seen(STATUS, 1, 0), seen(RAN, None, True)),
     # output
     "no-empty-directories": lambda key, t, m: (key.startswith("directory ") and t is True and m is None
