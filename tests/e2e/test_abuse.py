@@ -160,10 +160,10 @@ def test_numbers_of_a_stranger_do_not_stop_the_loop(t: Case) -> None:
 
 def test_run_id_of_a_stranger(t: Case) -> None:
     t.serve()
-    for run_id in (b"\x1b[31m", b"\xff\xfe", b"a\0b", b""):
+    for run_id in (b"\x1b[31m", b"\xc2\x9b31m", b"\xff\xfe", b"a\0b", b""):
         with connect(t, hello(run_id)) as conn:
             answer = conn.recv(4096)
-            expect(answer[4:5] == b"\x11" and b"printable" in answer, f"{run_id!r}: {answer!r}")
+            expect(answer[4:5] == b"\x11" and b"control characters" in answer, f"{run_id!r}: {answer!r}")
     expect(ask(t)["jobs"] == [], "a job was made")
 
 
