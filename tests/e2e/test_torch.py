@@ -50,22 +50,30 @@ def expect_agreement(agents: list[Proc], count: int) -> None:
     expect(len(set(found.values())) == 1, f"the ranks disagree: {found}")
 
 
-# torch 2.13's own words when a thread of its is still there while the interpreter exits. Seen once
-# in some 300 processes on an overloaded machine, after everything was computed and printed.
+# torch 2.13's own words when a thread of its is still there while the interpreter exits, after
+# everything was computed and printed: one process in some 40 to 300, under torchrun as well.
 TORCH_TEARDOWN = "terminate called without an active exception"
 
 
-def expect_24_agree(start: Callable[[], list[Proc]]) -> None:
-    """All agents end with 0 and all ranks print the same loss. A crash of torch's own at the very
-    end, which muster rightly reports as a failure, is said and gets one more try."""
-    agents = start()
-    statuses = [agent.wait(200) for agent in agents]
-    if any(statuses) and any(TORCH_TEARDOWN in agent.err for agent in agents):
+def end_well(start: Callable[[], list[Proc]]) -> list[Proc]:
+    """All agents end with 0. A crash of torch's own at the very end, which muster rightly reports
+    as a failure, is said and gets two more tries."""
+    for _ in range(2):
+        agents = start()
+        statuses = [agent.wait(200) for agent in agents]
+        if not any(statuses) or not any(TORCH_TEARDOWN in agent.err for agent in agents):
+            break
         print(f"# a rank died in torch's teardown ({TORCH_TEARDOWN!r}); once more", flush=True)
+    else:
         agents = start()
     for agent in agents:
         agent.expect(0, 200)
-    expect_agreement(agents, 24)
+    return agents
+
+
+def expect_24_agree(start: Callable[[], list[Proc]]) -> None:
+    """All ranks print the same loss."""
+    expect_agreement(end_well(start), 24)
 
 
 def test_24_ranks_agree(t: Case) -> None:

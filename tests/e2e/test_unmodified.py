@@ -8,7 +8,7 @@ from pathlib import Path
 
 from muster import ROOT, Case, expect
 from procs import Skip
-from test_torch import torch_python
+from test_torch import end_well, torch_python
 
 LIMIT = 240
 SCRIPTS = "accelerate.test_utils.scripts."
@@ -29,10 +29,8 @@ def accelerate_python() -> str:
 
 def run_script(t: Case, script: str, nodes: int, nproc: int) -> str:
     """What the ranks of accelerate's script print, once all agents have ended well."""
-    agents = t.agents(nodes, nproc, ["--python", accelerate_python(), "--module"], [SCRIPTS + script],
-                      plain=False, env=ON_CPU)
-    for agent in agents:
-        agent.expect(0, 200)
+    agents = end_well(lambda: t.agents(nodes, nproc, ["--python", accelerate_python(), "--module"],
+                                       [SCRIPTS + script], plain=False, env=ON_CPU))
     return "".join(agent.out for agent in agents)
 
 
