@@ -102,10 +102,10 @@ void agent_free(struct agent *a);
 /* ---- events ---- */
 void agent_start(struct agent *a, int64_t now_ms);
 /*
- * The endpoint is an address of this machine and cannot be served here: another program has the
- * port, most likely. Comes before the connection to whoever has it.
+ * The endpoint is an address of this machine, and whoever serves there is out of reach, or another
+ * program. Comes before agent_disconnected().
  */
-void agent_not_serving(struct agent *a);
+void agent_endpoint_is_here(struct agent *a);
 void agent_connected(struct agent *a, int64_t now_ms);
 void agent_disconnected(struct agent *a, const char *why, int64_t now_ms); /* or never connected */
 void agent_message(struct agent *a, const struct ctl_msg *msg, int64_t now_ms);

@@ -15,7 +15,7 @@ enum {
     AGENT_RETRY_FIRST_MS = 20,
     AGENT_RETRY_MAX_MS = 1000,
     AGENT_WELCOME_WAIT_MS = 5 * 1000, /* for an answer to HELLO: a stranger may hold the port */
-    AGENT_TAKEN_WAIT_MS = 3 * 1000,   /* for a port of ours that somebody else has, on one node */
+    AGENT_HERE_WAIT_MS = 3 * 1000,    /* for an endpoint on this machine, on one node */
     AGENT_UNREACHABLE_FIRST_MS = 2 * 1000, /* first line about an unreachable coordinator */
     AGENT_UNREACHABLE_EVERY_MS = 10 * 1000,
 };

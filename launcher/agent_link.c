@@ -47,9 +47,9 @@ void agent_link_begin(struct agent *a)
 
 /* No other node will come and serve, so only a coordinator that answers soon is worth waiting for.
  */
-void agent_not_serving(struct agent *a)
+void agent_endpoint_is_here(struct agent *a)
 {
-    int64_t soon_ms = a->unreachable_since_ms + AGENT_TAKEN_WAIT_MS;
+    int64_t soon_ms = a->unreachable_since_ms + AGENT_HERE_WAIT_MS;
     if (a->config.max_nodes == 1 && !a->is_no_stranger && soon_ms < a->link_deadline_ms) {
         a->link_deadline_ms = soon_ms;
     }

@@ -102,6 +102,9 @@ static void on_dial_connected(void *arg, struct uv_conn *conn)
 static void on_dial_failed(void *arg, const struct mu_err *why)
 {
     struct uv_agent *a = arg;
+    if (a->coordinator != NULL) {
+        agent_endpoint_is_here(a->engine); /* we cannot even reach ourselves: no loopback, say */
+    }
     char text[sizeof(why->text) + sizeof(a->not_serving)];
     bool is_ours = a->not_serving[0] != '\0';
     snprintf(text, sizeof(text), "%s%s%s", why->text,
@@ -138,7 +141,7 @@ static void on_dial_resolved(void *arg, const struct sockaddr_storage *addrs, si
         snprintf(a->not_serving, sizeof(a->not_serving), "%s", err.sys != 0 ? err.text : "");
         mu_log(MU_LOG_DEBUG, "not serving the coordinator: %s", err.text);
         if (err.sys != 0) {
-            agent_not_serving(a->engine);
+            agent_endpoint_is_here(a->engine);
         }
     }
 }

@@ -9,7 +9,7 @@ import socket
 import struct
 import sys
 
-from muster import MUSTER, PATIENCE, WORKER, Case, expect
+from muster import MUSTER, PATIENCE, WORKER, Case, expect, need_root, need_tools
 from procs import Proc, wait_for
 
 PREFACE = b"\x9dmst" + struct.pack("<HH", 3, 0)
@@ -212,6 +212,15 @@ def test_shutdown_of_serve_asked_for_twice(t: Case) -> None:
     agent.signal(signal.SIGINT)
     expect(agent.wait() != 0, "the agent reports success")
     t.wait_gone([w.pid for w in workers.values()], "the workers")
+
+
+def test_no_loopback(t: Case) -> None:
+    """A namespace of its own where nothing is up: one node waits for nobody, so it gives up soon."""
+    need_root()
+    need_tools("unshare")
+    agent = t.spawn("node1", ["unshare", "-n", MUSTER, "run", "--no-python", WORKER])
+    agent.expect(1, 15 * PATIENCE)
+    expect("unreachable" in agent.err, f"it says: {agent.err}")
 
 
 # ---- messages ----

@@ -94,7 +94,7 @@ static void test_port_is_taken(void **state)
 {
     (void)state;
     start_of(1);
-    agent_not_serving(a);
+    agent_endpoint_is_here(a);
     agent_disconnected(a, "a stranger answers", now);
     forget();
     pass(4000, false);
@@ -109,10 +109,10 @@ static void test_port_is_taken_for_now(void **state)
     const struct ctl_msg refused = {.type = CTL_REFUSED,
                                     .refused = {.may_retry = 1, .text = mu_slice_of("ended")}};
     start_of(1);
-    agent_not_serving(a);
+    agent_endpoint_is_here(a);
     agent_connected(a, now);
     hear(&refused); /* the coordinator of the job before, about to leave */
-    agent_not_serving(a);
+    agent_endpoint_is_here(a);
     agent_connected(a, now);
     hear(&refused);
     now = 60999;
@@ -124,7 +124,7 @@ static void test_port_is_taken_for_now(void **state)
 
     now = 1000;
     start_of(2); /* another node may have the address too, and serve there */
-    agent_not_serving(a);
+    agent_endpoint_is_here(a);
     now = 60999;
     agent_tick(a, now);
     assert_int_equal(agent_get_state(a), AGENT_CONNECTING);
