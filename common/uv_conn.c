@@ -299,7 +299,7 @@ static void on_written(uv_write_t *req, int status)
     struct uv_conn *c = w->conn;
     if (status != 0 && status != UV_ECANCELED) {
         struct mu_err why = MU_ERR_INIT;
-        mu_err_set(&why, MU_E_LOST, 0, "%s", uv_strerror(status));
+        mu_err_set(&why, MU_E_LOST, -status, "write");
         tell_closed(c, &why);
     }
     if (w->sent != NULL) {

@@ -22,6 +22,7 @@
 #include "muster/assignment.h"
 #include "muster/cause.h"
 #include "muster/ctl_msg.h"
+#include "muster/job_policy.h"
 #include "muster/log.h"
 #include "muster/outcome.h"
 
@@ -45,9 +46,7 @@ struct agent_config {
     uint32_t slots;     /* workers on this node */
     int32_t node_rank;  /* --node-rank, or -1 */
     int32_t sched_rank; /* position in the scheduler's list, or -1 */
-    uint32_t min_nodes;
-    uint32_t max_nodes;
-    uint32_t max_restarts;
+    struct job_policy policy;
     int64_t join_timeout_ms;
     int64_t last_call_ms;
     int64_t node_timeout_ms;
@@ -107,7 +106,11 @@ void agent_start(struct agent *a, int64_t now_ms);
  */
 void agent_endpoint_is_here(struct agent *a);
 void agent_connected(struct agent *a, int64_t now_ms);
-void agent_disconnected(struct agent *a, const char *why, int64_t now_ms); /* or never connected */
+/*
+ * The connection is gone, or there never was one. `is_closed`: the coordinator's end was closed in
+ * order, or nobody listens there; else the network may have lost it.
+ */
+void agent_disconnected(struct agent *a, bool is_closed, const char *why, int64_t now_ms);
 void agent_message(struct agent *a, const struct ctl_msg *msg, int64_t now_ms);
 void agent_worker_started(struct agent *a, uint32_t local_rank, uint32_t pid);
 void agent_workers_running(struct agent *a, int64_t now_ms); /* every exec was done or failed */

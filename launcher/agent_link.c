@@ -50,7 +50,7 @@ void agent_link_begin(struct agent *a)
 void agent_endpoint_is_here(struct agent *a)
 {
     int64_t soon_ms = a->unreachable_since_ms + AGENT_HERE_WAIT_MS;
-    if (a->config.max_nodes == 1 && !a->is_no_stranger && soon_ms < a->link_deadline_ms) {
+    if (a->config.policy.max_nodes == 1 && !a->is_no_stranger && soon_ms < a->link_deadline_ms) {
         a->link_deadline_ms = soon_ms;
     }
 }
@@ -76,9 +76,16 @@ void agent_connected(struct agent *a, int64_t now_ms)
                   .node_rank = c->node_rank,
                   .sched_rank = c->sched_rank,
                   .role = mu_slice_of(c->role),
-                  .min_nodes = c->min_nodes,
-                  .max_nodes = c->max_nodes,
-                  .max_restarts = c->max_restarts,
+                  .min_nodes = c->policy.min_nodes,
+                  .max_nodes = c->policy.max_nodes,
+                  .spares = c->policy.spares,
+                  .scale_up = (uint8_t)c->policy.scale_up,
+                  .max_restarts = c->policy.max_restarts,
+                  .max_node_losses = c->policy.max_node_losses,
+                  .restart_window_ms = c->policy.restart_window_ms,
+                  .min_uptime_ms = c->policy.min_uptime_ms,
+                  .stop_codes = {(const char *)c->policy.stop_codes.bits, EXIT_CODES_BYTES},
+                  .retry_codes = {(const char *)c->policy.retry_codes.bits, EXIT_CODES_BYTES},
                   .join_timeout_ms = c->join_timeout_ms,
                   .last_call_ms = c->last_call_ms,
                   .node_timeout_ms = c->node_timeout_ms,
@@ -89,8 +96,9 @@ void agent_connected(struct agent *a, int64_t now_ms)
     agent_tell(a, &msg);
 }
 
-void agent_disconnected(struct agent *a, const char *why, int64_t now_ms)
+void agent_disconnected(struct agent *a, bool is_closed, const char *why, int64_t now_ms)
 {
+    (void)is_closed;
     a->now_ms = now_ms;
     bool was_joined = agent_is_joined(a);
     a->is_linked = false;
@@ -127,7 +135,7 @@ void agent_disconnected(struct agent *a, const char *why, int64_t now_ms)
 static void hang_up(struct agent *a, const char *why)
 {
     agent_effect_add(a, AGENT_DISCONNECT);
-    agent_disconnected(a, why, a->now_ms);
+    agent_disconnected(a, false, why, a->now_ms);
 }
 
 void agent_link_close(struct agent *a)

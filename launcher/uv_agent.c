@@ -51,7 +51,7 @@ static void on_link_data(void *arg, const uint8_t *data, size_t len)
         if (rc < 0) {
             mu_err_wrap(&err, "it does not speak muster's control protocol");
             hang_up(a);
-            agent_disconnected(a->engine,
+            agent_disconnected(a->engine, false,
                                agent_is_welcome(a->engine)
                                    ? err.text
                                    : "what answers there is no muster coordinator: is the port "
@@ -77,7 +77,7 @@ static void on_link_closed(void *arg, const struct mu_err *why)
     uv_conn_close(a->link);
     a->link = NULL;
     a->partial.len = 0;
-    agent_disconnected(a->engine, why->text, now_ms(a));
+    agent_disconnected(a->engine, why->code == MU_E_LOST && why->sys == 0, why->text, now_ms(a));
     carry_out(a);
 }
 
@@ -109,7 +109,7 @@ static void on_dial_failed(void *arg, const struct mu_err *why)
     bool is_ours = a->not_serving[0] != '\0';
     snprintf(text, sizeof(text), "%s%s%s", why->text,
              is_ours ? "; nor can it be served here: " : "", a->not_serving);
-    agent_disconnected(a->engine, text, now_ms(a));
+    agent_disconnected(a->engine, why->sys == ECONNREFUSED, text, now_ms(a));
     carry_out(a);
 }
 
@@ -288,9 +288,9 @@ static int configure(struct uv_agent *a, struct mu_err *err)
         .slots = (uint32_t)o->nproc_per_node,
         .node_rank = (int32_t)o->node_rank,
         .sched_rank = -1,
-        .min_nodes = (uint32_t)o->nnodes.min,
-        .max_nodes = (uint32_t)o->nnodes.max,
-        .max_restarts = (uint32_t)o->max_restarts,
+        .policy = {.min_nodes = (uint32_t)o->nnodes.min,
+                   .max_nodes = (uint32_t)o->nnodes.max,
+                   .max_restarts = (uint32_t)o->max_restarts},
         .join_timeout_ms = o->join_timeout_ms,
         .last_call_ms = o->last_call_ms,
         .node_timeout_ms = o->node_timeout_ms,

@@ -291,8 +291,9 @@ int member_message(struct member *m, uint32_t node, const struct ctl_msg *msg, i
                       ctl_type_name(msg->type));
 }
 
-void member_lost(struct member *m, uint32_t node, const char *why, int64_t now_ms)
+void member_lost(struct member *m, uint32_t node, bool is_closed, const char *why, int64_t now_ms)
 {
+    (void)is_closed;
     m->now_ms = now_ms;
     struct member_node *n = find_node(m, node);
     if (n != NULL && member_node_is_live(n)) {
@@ -326,9 +327,9 @@ struct member_view member_look(const struct member *m)
         .state = m->state,
         .round = m->round,
         .restarts = m->restarts,
-        .max_restarts = m->max_restarts,
-        .min_nodes = m->min_nodes,
-        .max_nodes = m->max_nodes,
+        .max_restarts = m->policy.max_restarts,
+        .min_nodes = m->policy.min_nodes,
+        .max_nodes = m->policy.max_nodes,
         .world_size = m->world_size,
         .exit_status = m->exit_status,
         .state_since_ms = m->state_since_ms,

@@ -27,6 +27,7 @@
 #include "muster/cause.h"
 #include "muster/ctl_msg.h"
 #include "muster/err.h"
+#include "muster/job_policy.h"
 #include "muster/log.h"
 #include "muster/outcome.h"
 
@@ -100,8 +101,12 @@ int64_t member_join(struct member *m, const struct ctl_hello *hello, const char 
 int member_message(struct member *m, uint32_t node, const struct ctl_msg *msg, int64_t now_ms,
                    struct mu_err *err);
 
-/* The connection to a node is gone; `why` is for people. */
-void member_lost(struct member *m, uint32_t node, const char *why, int64_t now_ms);
+/*
+ * The connection to a node is gone; `why` is for people. `is_closed`: its end of it was closed in
+ * order, which only the end of its process does; else the network may have lost it, and the agent
+ * may come back.
+ */
+void member_lost(struct member *m, uint32_t node, bool is_closed, const char *why, int64_t now_ms);
 
 /* Somebody was turned away before it became a node; shown while the job forms. */
 void member_note_refused(struct member *m, const char *address, const char *why);

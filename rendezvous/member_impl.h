@@ -23,11 +23,9 @@ struct member {
     int64_t state_since_ms;
     int64_t now_ms; /* of the event being handled */
 
-    /* Said by the first agent; later ones must agree on the numbers of nodes. */
+    /* Said by the first agent; later ones must agree on the least and the most nodes. */
     bool is_configured;
-    uint32_t min_nodes;
-    uint32_t max_nodes;
-    uint32_t max_restarts;
+    struct job_policy policy;
     int64_t join_timeout_ms;
     int64_t last_call_ms;
     int64_t node_timeout_ms;

@@ -14,6 +14,11 @@ static bool is_span(int64_t ms)
     return ms >= 0 && ms <= MU_MAX_SPAN_MS;
 }
 
+static bool is_codes(struct mu_slice s)
+{
+    return s.len == 0 || s.len == EXIT_CODES_BYTES;
+}
+
 static int check_hello(const struct member *m, const struct ctl_hello *h, struct mu_err *err)
 {
     if (!mu_names_is_presentable(h->node_name) || !mu_names_is_label(h->role)) {
@@ -27,20 +32,24 @@ static int check_hello(const struct member *m, const struct ctl_hello *h, struct
     }
     if (h->agent_id == 0 || h->slots < 1 || h->slots > MU_MAX_LOCAL_WORLD || h->min_nodes < 1 ||
         h->min_nodes > h->max_nodes || h->max_nodes > MU_MAX_NODES ||
-        h->max_restarts > MU_MAX_RESTARTS || h->node_timeout_ms < MU_MIN_NODE_TIMEOUT_MS ||
-        !is_span(h->node_timeout_ms) || !is_span(h->join_timeout_ms) || !is_span(h->last_call_ms) ||
-        !is_span(h->grace_ms) || h->node_rank < RANK_NONE || h->sched_rank < RANK_NONE ||
-        h->current_round > MU_MAX_ROUND) {
+        h->max_restarts > MU_MAX_RESTARTS || h->spares > MU_MAX_NODES ||
+        h->scale_up > JOB_SCALE_UP_LAST || !is_span(h->restart_window_ms) ||
+        !is_span(h->min_uptime_ms) || !is_codes(h->stop_codes) || !is_codes(h->retry_codes) ||
+        h->node_timeout_ms < MU_MIN_NODE_TIMEOUT_MS || !is_span(h->node_timeout_ms) ||
+        !is_span(h->join_timeout_ms) || !is_span(h->last_call_ms) || !is_span(h->grace_ms) ||
+        h->node_rank < RANK_NONE || h->sched_rank < RANK_NONE || h->current_round > MU_MAX_ROUND) {
         return mu_err_set(err, MU_E_REFUSED, 0, "a number in the request is out of range");
     }
     if (m->state == MEMBER_ENDED) {
         return mu_err_set(err, MU_E_CANCELED, 0, "job '%s' has ended already", m->run_id);
     }
-    if (m->is_configured && (h->min_nodes != m->min_nodes || h->max_nodes != m->max_nodes)) {
+    if (m->is_configured &&
+        (h->min_nodes != m->policy.min_nodes || h->max_nodes != m->policy.max_nodes)) {
         return mu_err_set(err, MU_E_REFUSED, 0,
                           "this node says --nnodes %u:%u, job '%s' was begun with --nnodes %u:%u; "
                           "use the same on every node",
-                          h->min_nodes, h->max_nodes, m->run_id, m->min_nodes, m->max_nodes);
+                          h->min_nodes, h->max_nodes, m->run_id, m->policy.min_nodes,
+                          m->policy.max_nodes);
     }
     if (h->node_rank >= 0 && (uint32_t)h->node_rank >= h->max_nodes) {
         return mu_err_set(err, MU_E_REFUSED, 0,
@@ -67,9 +76,16 @@ static int check_hello(const struct member *m, const struct ctl_hello *h, struct
 static void configure(struct member *m, const struct ctl_hello *h)
 {
     m->is_configured = true;
-    m->min_nodes = h->min_nodes;
-    m->max_nodes = h->max_nodes;
-    m->max_restarts = h->max_restarts;
+    m->policy = (struct job_policy){.min_nodes = h->min_nodes,
+                                    .max_nodes = h->max_nodes,
+                                    .spares = h->spares,
+                                    .scale_up = (enum job_scale_up)h->scale_up,
+                                    .max_restarts = h->max_restarts,
+                                    .max_node_losses = h->max_node_losses,
+                                    .restart_window_ms = h->restart_window_ms,
+                                    .min_uptime_ms = h->min_uptime_ms};
+    memcpy(m->policy.stop_codes.bits, h->stop_codes.ptr, h->stop_codes.len);
+    memcpy(m->policy.retry_codes.bits, h->retry_codes.ptr, h->retry_codes.len);
     m->join_timeout_ms = h->join_timeout_ms;
     m->last_call_ms = h->last_call_ms;
     m->node_timeout_ms = h->node_timeout_ms;

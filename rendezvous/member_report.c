@@ -54,7 +54,7 @@ static void describe_missing(const struct member *m, struct mu_buf *out)
         is_explicit = is_explicit || m->nodes[i]->wanted_rank != RANK_NONE;
     }
     uint32_t shown = 0;
-    for (uint32_t r = 0; is_explicit && r < m->max_nodes && shown < NAMES_SHOWN; r++) {
+    for (uint32_t r = 0; is_explicit && r < m->policy.max_nodes && shown < NAMES_SHOWN; r++) {
         if (!has_wanted_rank(m, (int32_t)r)) {
             mu_buf_printf(out, "%s%u", shown == 0 ? "; never seen: node rank " : ", ", r);
             shown++;
@@ -76,10 +76,11 @@ static void describe_joined(const struct member *m, struct mu_buf *out)
 {
     struct mu_buf here = {0};
     uint32_t live = list_nodes(m, true, &here);
-    if (m->min_nodes == m->max_nodes) {
-        mu_buf_printf(out, "%u/%u nodes joined", live, m->max_nodes);
+    if (m->policy.min_nodes == m->policy.max_nodes) {
+        mu_buf_printf(out, "%u/%u nodes joined", live, m->policy.max_nodes);
     } else {
-        mu_buf_printf(out, "%u of %u to %u nodes joined", live, m->min_nodes, m->max_nodes);
+        mu_buf_printf(out, "%u of %u to %u nodes joined", live, m->policy.min_nodes,
+                      m->policy.max_nodes);
     }
     mu_buf_printf(out, " (%.*s)", (int)here.len, here.len > 0 ? (const char *)here.data : "");
     mu_buf_fini(&here);
@@ -90,8 +91,8 @@ char *member_text_waiting(const struct member *m)
     struct mu_buf b = {0};
     uint32_t usable = member_usable(m);
     describe_joined(m, &b);
-    if (usable < m->min_nodes) {
-        mu_buf_printf(&b, "; waiting for %u more", m->min_nodes - usable);
+    if (usable < m->policy.min_nodes) {
+        mu_buf_printf(&b, "; waiting for %u more", m->policy.min_nodes - usable);
         describe_missing(m, &b);
         mu_buf_printf(&b, " [%lld s, giving up after %lld s]",
                       (long long)(m->now_ms - m->state_since_ms) / 1000,
@@ -111,8 +112,8 @@ static char *describe_not_formed(const struct member *m)
     mu_buf_printf(&b, "job '%s' did not form within %.1f s: ", m->run_id,
                   (double)m->join_timeout_ms / 1e3);
     describe_joined(m, &b);
-    if (member_usable(m) < m->min_nodes) {
-        mu_buf_printf(&b, ", %u missing", m->min_nodes - member_usable(m));
+    if (member_usable(m) < m->policy.min_nodes) {
+        mu_buf_printf(&b, ", %u missing", m->policy.min_nodes - member_usable(m));
         describe_missing(m, &b);
     }
     mu_buf_printf(&b, "; start an agent on every node with the same endpoint and --rdzv-id, or "

@@ -107,7 +107,7 @@ static void send_assignments(struct member *m, struct member_node *const *placed
 void member_tell_spare(struct member *m, const struct member_node *n)
 {
     struct ctl_msg msg = {.type = CTL_WAITING,
-                          .waiting = {.joined = m->live_count, .needed = m->max_nodes}};
+                          .waiting = {.joined = m->live_count, .needed = m->policy.max_nodes}};
     struct member_effect *e = member_send(m, n, &msg);
     e->text = mu_asprintf("job '%s' runs on other nodes; %s stands by to take the place of one",
                           m->run_id, n->name);
@@ -132,7 +132,7 @@ static void assign(struct member *m)
                                                           .id = i};
         }
     }
-    uint32_t places = count < m->max_nodes ? count : m->max_nodes;
+    uint32_t places = count < m->policy.max_nodes ? count : m->policy.max_nodes;
     rank_assign(candidates, count, places);
     for (uint32_t i = 0; i < places; i++) {
         placed[i] = m->nodes[candidates[i].id];
@@ -150,13 +150,13 @@ static void assign(struct member *m)
         member_tell_spare(m, m->nodes[candidates[i].id]);
     }
     member_log(m, MU_LOG_INFO, "job '%s' round %u: %u nodes, %u workers, restart %u of %u",
-               m->run_id, m->round, places, m->world_size, m->restarts, m->max_restarts);
+               m->run_id, m->round, places, m->world_size, m->restarts, m->policy.max_restarts);
 }
 
 void member_form_try(struct member *m)
 {
     uint32_t usable = member_usable(m);
-    if (usable < m->min_nodes) {
+    if (usable < m->policy.min_nodes) {
         m->last_call_end_ms = INT64_MAX;
         return;
     }
@@ -168,14 +168,14 @@ void member_form_try(struct member *m)
         return; /* no round begins while workers of another are alive */
     }
     /* Only the first round waits for more than MIN: later ones go on with whoever is left. */
-    if (usable >= m->max_nodes || m->has_formed || m->now_ms >= m->last_call_end_ms) {
+    if (usable >= m->policy.max_nodes || m->has_formed || m->now_ms >= m->last_call_end_ms) {
         assign(m);
     }
 }
 
 void member_form_expire(struct member *m)
 {
-    if (m->busy_count > 0 && member_usable(m) >= m->min_nodes) {
+    if (m->busy_count > 0 && member_usable(m) >= m->policy.min_nodes) {
         m->state_deadline_ms = m->busy_deadline_ms; /* all are here, some not quite ready */
         return;
     }
@@ -249,12 +249,13 @@ static void decide(struct member *m)
 {
     const struct member_failure *f = &m->failure;
     uint32_t usable = member_usable(m);
-    if (has_lost_culprit(m) && usable >= m->min_nodes) {
+    if (has_lost_culprit(m) && usable >= m->policy.min_nodes) {
         member_log(m, MU_LOG_NOTICE, "going on with %u nodes: %s", usable, f->why);
-    } else if (m->restarts < m->max_restarts) {
+    } else if (m->restarts < m->policy.max_restarts) {
         m->restarts++;
         char *text = member_text_failure_and_cause(m);
-        member_log(m, MU_LOG_NOTICE, "restart %u of %u: %s", m->restarts, m->max_restarts, text);
+        member_log(m, MU_LOG_NOTICE, "restart %u of %u: %s", m->restarts, m->policy.max_restarts,
+                   text);
         free(text);
     } else {
         member_end(m, member_failure_status(f));

@@ -145,7 +145,7 @@ static void append_round(const struct member *m, struct mu_buf *out)
 {
     const struct member_failure *f = &m->failure;
     mu_buf_printf(out, "  round     %u, after %u of %u restarts", m->round, m->restarts,
-                  m->max_restarts);
+                  m->policy.max_restarts);
     if (f->role != NULL && strcmp(f->role, "default") != 0) {
         mu_buf_printf(out, "; role %s", f->role);
     }

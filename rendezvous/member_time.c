@@ -74,9 +74,10 @@ static void send_waiting(struct member *m)
             continue;
         }
         n->was_told_waiting = true;
-        struct ctl_msg msg = {
-            .type = CTL_WAITING,
-            .waiting = {.joined = m->live_count, .needed = m->max_nodes, .is_lead = n == lead}};
+        struct ctl_msg msg = {.type = CTL_WAITING,
+                              .waiting = {.joined = m->live_count,
+                                          .needed = m->policy.max_nodes,
+                                          .is_lead = n == lead}};
         struct member_effect *e = member_send(m, n, &msg);
         e->text = mu_strdup(text);
         e->msg.waiting.text = mu_slice_of(e->text);

@@ -149,7 +149,7 @@ static bool on_message(struct peer *p, const struct ctl_msg *msg)
         uint32_t node = p->node;
         struct mu_err err = MU_ERR_INIT;
         if (member_message(job->member, node, msg, coordinator_now(c), &err) != 0) {
-            member_lost(job->member, node, err.text, coordinator_now(c));
+            member_lost(job->member, node, true, err.text, coordinator_now(c));
         } else {
             route_message(job, node, msg);
         }
@@ -195,7 +195,7 @@ static void on_control_data(struct peer *p)
                                 &used, &err);
         if (rc < 0 && p->job != NULL) {
             struct job *job = p->job;
-            member_lost(job->member, p->node, err.text, coordinator_now(c));
+            member_lost(job->member, p->node, true, err.text, coordinator_now(c));
             job_carry_out(job);
             return;
         }
@@ -256,7 +256,8 @@ static void on_closed(void *arg, const struct mu_err *why)
     uint32_t node = p->node;
     peer_close(p);
     if (job != NULL) {
-        member_lost(job->member, node, why->text, coordinator_now(c));
+        member_lost(job->member, node, why->code == MU_E_LOST && why->sys == 0, why->text,
+                    coordinator_now(c));
         job_carry_out(job);
     }
     coordinator_arm(c);

@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-enum { CTL_VERSION = 3, CTL_PREFACE_LEN = 8, CTL_FIRST_BYTE = 0x9d };
+enum { CTL_VERSION = 4, CTL_PREFACE_LEN = 8, CTL_FIRST_BYTE = 0x9d };
 
 /* One struct per message: struct ctl_hello, struct ctl_assign, ... Strings borrow from the input.
  */

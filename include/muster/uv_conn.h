@@ -28,7 +28,10 @@ struct uv_conn;
 struct uv_conn_handlers {
     /* Bytes came; borrowed for the call. */
     void (*data)(void *arg, const uint8_t *data, size_t len);
-    /* The peer closed (MU_E_LOST), the network failed, or a limit was hit. Called once. */
+    /*
+     * The peer closed (MU_E_LOST, without an errno), the network failed (MU_E_LOST with one), or a
+     * limit was hit. Called once.
+     */
     void (*closed)(void *arg, const struct mu_err *why);
 };
 

@@ -120,7 +120,7 @@ static void give(uint32_t node, const struct ctl_msg *msg)
     if (member_message(m, node, msg, now, &err) != 0) {
         MU_REQUIRE(err.code == MU_E_PROTOCOL);
         take();
-        member_lost(m, node, err.text, now); /* as the service does */
+        member_lost(m, node, true, err.text, now); /* as the service does */
     }
 }
 
@@ -206,9 +206,10 @@ static void op(void)
     case 4:
         op_raw();
         break;
-    case 5:
-        member_lost(m, mu_read_u8(&in) % MAX_NODES, "lost", now);
-        break;
+    case 5: {
+        uint8_t who = mu_read_u8(&in);
+        member_lost(m, who % MAX_NODES, who < 128, "lost", now);
+    } break;
     case 6:
         if (code == 6) {
             member_stop(m, 1 + mu_read_u8(&in) % 15, "stop", now);

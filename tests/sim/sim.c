@@ -184,8 +184,7 @@ static void reset_link(struct sim *s, struct sim_agent *a, enum sim_action_kind 
     if (link < 0) {
         return;
     }
-    /* Each end learns of it as if the other had closed. */
-    struct sim_event e = {.at_ms = s->now_ms, .kind = SIM_CLOSED, .link = link};
+    struct sim_event e = {.at_ms = s->now_ms, .kind = SIM_CLOSED, .link = link, .is_reset = true};
     if (kind != SIM_RESET_AT_COORDINATOR) {
         sim_schedule(s, &e);
     }

@@ -140,6 +140,7 @@ struct sim_event {
     uint32_t generation;
     int32_t link;
     bool is_to_coordinator;
+    bool is_reset;  /* SIM_CLOSED: nobody closed it in order */
     uint64_t order; /* on its way along the link, from 1; 0: not in line (a reset) */
     uint32_t slot;
     struct outcome outcome;

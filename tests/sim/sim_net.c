@@ -267,13 +267,14 @@ static void agent_receives(struct sim *s, int32_t link)
 
 /* ---- arriving ---- */
 
-static void closed(struct sim *s, int32_t link, bool at_coordinator)
+static void closed(struct sim *s, int32_t link, bool at_coordinator, bool is_reset)
 {
     struct sim_link *l = &s->links[link];
     if (at_coordinator && l->is_coordinator_open) {
         l->is_coordinator_open = false;
         if (l->node >= 0) {
-            member_lost(s->member, (uint32_t)l->node, "the connection was lost", s->now_ms);
+            member_lost(s->member, (uint32_t)l->node, !is_reset, "the connection was lost",
+                        s->now_ms);
             sim_coordinator_carry_out(s);
         }
     } else if (!at_coordinator && l->is_agent_open) {
@@ -281,7 +282,7 @@ static void closed(struct sim *s, int32_t link, bool at_coordinator)
         l->is_agent_open = false;
         a->link = -1;
         a->contact_ms = s->now_ms;
-        agent_disconnected(a->engine, "the connection was lost", s->now_ms);
+        agent_disconnected(a->engine, !is_reset, "the connection was lost", s->now_ms);
         sim_agent_carry_out(s, l->agent);
     }
 }
@@ -319,12 +320,13 @@ void sim_link_event(struct sim *s, struct sim_event *e)
         bool is_host_alive = e->is_to_coordinator || s->agents[l->agent].life != SIM_AGENT_CRASHED;
         if (e->kind == SIM_BYTES && is_sender_open && is_host_alive) {
             /* The kernel answers for a connection that is no more. */
-            send_event(s, e->link, !e->is_to_coordinator, &(struct sim_event){.kind = SIM_CLOSED});
+            send_event(s, e->link, !e->is_to_coordinator,
+                       &(struct sim_event){.kind = SIM_CLOSED, .is_reset = true});
         }
         return;
     }
     if (e->kind == SIM_CLOSED) {
-        closed(s, e->link, e->is_to_coordinator);
+        closed(s, e->link, e->is_to_coordinator, e->is_reset);
         return;
     }
     mu_buf_append(&l->received[e->is_to_coordinator], e->data, e->len);
@@ -348,8 +350,10 @@ void sim_link_dialed(struct sim *s, uint32_t agent)
         return;
     }
     a->is_dialing = false;
-    if (!s->is_listening || sim_cut_until(s, agent) > s->now_ms) {
-        agent_disconnected(a->engine, "connection refused", s->now_ms);
+    bool is_cut = sim_cut_until(s, agent) > s->now_ms;
+    bool is_refused = !is_cut && !s->is_listening;
+    if (is_cut || is_refused) {
+        agent_disconnected(a->engine, is_refused, "no connection", s->now_ms);
         sim_agent_carry_out(s, agent);
         return;
     }

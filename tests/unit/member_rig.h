@@ -225,7 +225,7 @@ __attribute__((unused)) static void hear_heartbeat(uint32_t node)
 
 __attribute__((unused)) static void lose(uint32_t node)
 {
-    member_lost(m, node, "connection reset", now);
+    member_lost(m, node, true, "connection reset", now);
     rig_take();
 }
 

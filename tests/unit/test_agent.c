@@ -132,7 +132,7 @@ static void test_unkillable(void **state)
     forget();
     pass(now + 1, true);
     expect("HEARTBEAT; STOPPED r1 left 1");
-    agent_disconnected(a, "reset", now);
+    agent_disconnected(a, false, "reset", now);
     agent_connected(a, now);
     expect("HELLO r1");
     hear_welcome(false);

@@ -11,7 +11,7 @@ static void test_backoff(void **state)
     int64_t longest = 0;
     int attempts = 0;
     while (agent_get_state(a) != AGENT_DONE) {
-        agent_disconnected(a, "connection refused", now);
+        agent_disconnected(a, true, "connection refused", now);
         int64_t wait = agent_deadline(a) - now;
         assert_true(wait > 0 && (attempts > 0 || wait <= 30));
         longest = wait > longest ? wait : longest;
@@ -41,7 +41,7 @@ static void test_join_timeout(void **state)
     expect("exit 1");
     expect_said("could not reach the coordinator at 10.0.0.1:29500 within 60.0 s");
     agent_connected(a, now); /* the attempt that was under way */
-    agent_disconnected(a, "late", now);
+    agent_disconnected(a, false, "late", now);
     expect("disconnect");
 }
 
@@ -80,8 +80,8 @@ static void start_of(uint32_t nodes)
                                   .slots = 2,
                                   .node_rank = -1,
                                   .sched_rank = -1,
-                                  .min_nodes = nodes,
-                                  .max_nodes = nodes,
+                                  .policy.min_nodes = nodes,
+                                  .policy.max_nodes = nodes,
                                   .join_timeout_ms = 60000,
                                   .node_timeout_ms = 5000};
     agent_free(a);
@@ -95,7 +95,7 @@ static void test_port_is_taken(void **state)
     (void)state;
     start_of(1);
     agent_endpoint_is_here(a);
-    agent_disconnected(a, "a stranger answers", now);
+    agent_disconnected(a, false, "a stranger answers", now);
     forget();
     pass(4000, false);
     expect("connect; exit 1");
@@ -175,7 +175,7 @@ static void test_dropped_after_signal(void **state)
     join(true);
     agent_signal(a, SIGINT, now);
     forget();
-    agent_disconnected(a, "closed", now);
+    agent_disconnected(a, true, "closed", now);
     expect("exit 130");
 }
 
@@ -195,13 +195,13 @@ static void test_signal_while_out_of_reach(void **state)
 {
     (void)state;
     run(false);
-    agent_disconnected(a, "reset", now);
+    agent_disconnected(a, false, "reset", now);
     agent_signal(a, SIGTERM, now);
     expect("signal 15");
     agent_connected(a, now);
     hear_welcome(false);
     expect("HELLO r1; LEAVE 15");
-    agent_disconnected(a, "reset", now);
+    agent_disconnected(a, false, "reset", now);
     end_worker(0, 0);
     end_worker(1, 0);
     agent_workers_gone(a, now);
@@ -213,7 +213,7 @@ static void test_embedded_lost(void **state)
 {
     (void)state;
     run(true);
-    agent_disconnected(a, "connection reset", now);
+    agent_disconnected(a, false, "connection reset", now);
     expect("signal 15");
     expect_said("lost the node with the coordinator, 10.0.0.1:29500: connection reset; stopping");
     end_worker(0, 0);
@@ -227,7 +227,7 @@ static void test_standalone_lost(void **state)
 {
     (void)state;
     run(false);
-    agent_disconnected(a, "connection reset", now);
+    agent_disconnected(a, false, "connection reset", now);
     expect("");
     assert_int_equal(agent_get_state(a), AGENT_RUNNING);
     while (now < 5999) {
@@ -235,7 +235,7 @@ static void test_standalone_lost(void **state)
         agent_tick(a, now);
         if (now < 5999) {
             expect("connect");
-            agent_disconnected(a, "connection refused", now);
+            agent_disconnected(a, true, "connection refused", now);
         }
     }
     forget();
@@ -251,7 +251,7 @@ static void test_standalone_back(void **state)
 {
     (void)state;
     run(false);
-    agent_disconnected(a, "connection reset", now);
+    agent_disconnected(a, false, "connection reset", now);
     agent_connected(a, now);
     expect("HELLO r1");
     hear_welcome(false);
@@ -289,7 +289,7 @@ static void test_end_with_workers(void **state)
     run(false);
     hear_end(42);
     expect("disconnect; signal 15");
-    agent_disconnected(a, "closed", now);
+    agent_disconnected(a, true, "closed", now);
     agent_signal(a, SIGTERM, now);
     pass(now + 1000, false);
     expect("kill");

@@ -27,11 +27,13 @@ struct vector {
 };
 
 static const struct vector vectors[] = {
-    {"6b000000 01 "
-     "03000000 6a6f62 8877665544332211 05000000 6e6f646531 0a000000 08000000 "
-     "ffffffff 02000000 07000000 64656661756c74 01000000 04000000 03000000 "
-     "c027090000000000 3075000000000000 8813000000000000 e803000000000000 05000000 "
-     "01 02000000 abcd",
+    {"b4000000 01 "
+     "030000006a6f628877665544332211050000006e6f6465310a00000008000000 "
+     "ffffffff020000000700000064656661756c740100000004000000 "
+     "0200000001030000000600000080ee36000000000010270000000000000100000001020000000203 "
+     "c02709000000000030750000000000008813000000000000e803000000000000 "
+     "0199000000000000000500000001040000000700000009000000 "
+     "3800000048000000100000001800000002000000abcd",
      {.type = CTL_HELLO,
       .hello = {.run_id = STR("job"),
                 .agent_id = 0x1122334455667788,
@@ -43,13 +45,29 @@ static const struct vector vectors[] = {
                 .role = STR("default"),
                 .min_nodes = 1,
                 .max_nodes = 4,
+                .spares = 2,
+                .scale_up = 1,
                 .max_restarts = 3,
+                .max_node_losses = 6,
+                .restart_window_ms = 3600000,
+                .min_uptime_ms = 10000,
+                .stop_codes = STR("\1"),
+                .retry_codes = STR("\2\3"),
                 .join_timeout_ms = 600000,
                 .last_call_ms = 30000,
                 .node_timeout_ms = 5000,
                 .grace_ms = 1000,
-                .current_round = 5,
                 .wants_report = 1,
+                .coordinator_id = 0x99,
+                .current_round = 5,
+                .is_busy = 1,
+                .restart_count = 4,
+                .place = 7,
+                .node_count = 9,
+                .first_rank = 56,
+                .world_size = 72,
+                .role_first_rank = 16,
+                .role_world_size = 24,
                 .proof = STR("\xab\xcd")}}},
     {"11000000 02 07000000 08000000 0100000002000000",
      {.type = CTL_STARTED, .started = {.round = 7, .pids = STR("\1\0\0\0\2\0\0\0")}}},
@@ -76,16 +94,18 @@ static const struct vector vectors[] = {
                  .quote = STR("q;"),
                  .tail = STR("bye\n")}}},
     {"09000000 04 07000000 02000000", {.type = CTL_STOPPED, .stopped = {.round = 7, .left = 2}}},
-    {"05000000 05 07000000", {.type = CTL_HEARTBEAT, .heartbeat = {.round = 7}}},
+    {"0d000000 05 07000000 8877665544332211",
+     {.type = CTL_HEARTBEAT, .heartbeat = {.round = 7, .beat = 0x1122334455667788}}},
     {"0d000000 06 0f000000 04000000 73746f70",
      {.type = CTL_LEAVE, .leave = {.signo = 15, .reason = STR("stop")}}},
     {"08000000 07 03000000 6a6f62", {.type = CTL_STATUS, .status = {.run_id = STR("job")}}},
     {"0a000000 08 0900000000000000 03",
      {.type = CTL_OWNED, .owned = {.token = 9, .answer = CTL_OWNED_SOCKET}}},
-    {"1a000000 10 8877665544332211 01 e803000000000000 8813000000000000",
+    {"1b000000 10 8877665544332211 01 01 e803000000000000 8813000000000000",
      {.type = CTL_WELCOME,
       .welcome = {.coordinator_id = 0x1122334455667788,
                   .is_embedded = 1,
+                  .is_resumed = 1,
                   .heartbeat_ms = 1000,
                   .node_timeout_ms = 5000}}},
     {"0a000000 11 01 04000000 66756c6c",
@@ -231,12 +251,13 @@ static void test_two_messages(void **state)
 {
     (void)state;
     uint8_t bytes[MAX_BYTES];
-    size_t len = from_hex("05000000 05 07000000 05000000 05 08000000", bytes);
+    size_t len = from_hex(
+        "0d000000 05 07000000 0100000000000000 0d000000 05 08000000 0200000000000000", bytes);
     struct ctl_msg msg;
     size_t used = 0;
     struct mu_err err = MU_ERR_INIT;
     assert_int_equal(decode(bytes, len, &msg, &used, &err), 1);
-    assert_int_equal(used, 9);
+    assert_int_equal(used, 17);
     assert_int_equal(decode(bytes + used, len - used, &msg, &used, &err), 1);
     assert_int_equal(msg.heartbeat.round, 8);
 }
@@ -271,7 +292,7 @@ static void test_errors(void **state)
 static void test_preface(void **state)
 {
     (void)state;
-    static const uint8_t want[CTL_PREFACE_LEN] = {0x9d, 0x6d, 0x73, 0x74, 0x03, 0x00, 0x00, 0x00};
+    static const uint8_t want[CTL_PREFACE_LEN] = {0x9d, 0x6d, 0x73, 0x74, 0x04, 0x00, 0x00, 0x00};
     struct mu_buf out = {0};
     ctl_preface_append(&out);
     assert_int_equal(out.len, sizeof(want));
@@ -291,7 +312,7 @@ static void test_preface_errors(void **state)
     static const uint8_t other_version[] = {0x9d, 0x6d, 0x73, 0x74, 0x02, 0x01, 0x00, 0x00};
     assert_int_equal(ctl_preface_check(other_version, sizeof(other_version), &err), -1);
     assert_int_equal(err.code, MU_E_PROTOCOL);
-    assert_string_equal(err.text, "control protocol version 258, this is version 3: run the same "
+    assert_string_equal(err.text, "control protocol version 258, this is version 4: run the same "
                                   "muster on every node");
     assert_int_equal(ctl_preface_check("\x9d", 1, &err), 0);
     assert_int_equal(ctl_preface_check("\x9dmsx", 4, &err), -1);
