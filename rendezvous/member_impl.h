@@ -112,6 +112,9 @@ void member_round_check(struct member *m); /* has everybody stopped? then what? 
 void member_end(struct member *m, int exit_status);
 const struct member_node *member_lead(const struct member *m);
 
+/* ---- member_decide.c ---- */
+void member_decide(struct member *m); /* a failed round has stopped: another one, or the end */
+
 /* ---- member_report.c: texts owned by the caller ---- */
 char *member_text_waiting(const struct member *m);
 char *member_text_failure(const struct member *m); /* one line: who and how */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a round: forming, assigning ranks, stopping, and what follows.
+ * The life of a round: forming, assigning ranks, stopping, and the end of the job.
  */
 #include "rendezvous/member_impl.h"
 
@@ -229,42 +229,6 @@ static bool is_round_over(const struct member *m, bool *ret_is_success)
     return true;
 }
 
-/* A node that is the culprit and will not be in the next round: at most once for each node. */
-static bool has_lost_culprit(const struct member *m)
-{
-    if (!m->failure.is_node) {
-        return false;
-    }
-    for (uint32_t i = 0; i < m->node_count; i++) {
-        const struct member_node *n = m->nodes[i];
-        if (n->id == m->failure.node) {
-            return !member_node_is_live(n) || n->is_stuck;
-        }
-    }
-    return true;
-}
-
-/* After a failure: another round, or the end? */
-static void decide(struct member *m)
-{
-    const struct member_failure *f = &m->failure;
-    uint32_t usable = member_usable(m);
-    if (has_lost_culprit(m) && usable >= m->policy.min_nodes) {
-        member_log(m, MU_LOG_NOTICE, "going on with %u nodes: %s", usable, f->why);
-    } else if (m->restarts < m->policy.max_restarts) {
-        m->restarts++;
-        char *text = member_text_failure_and_cause(m);
-        member_log(m, MU_LOG_NOTICE, "restart %u of %u: %s", m->restarts, m->policy.max_restarts,
-                   text);
-        free(text);
-    } else {
-        member_end(m, member_failure_status(f));
-        return;
-    }
-    member_form_begin(m);
-    member_form_try(m);
-}
-
 void member_round_check(struct member *m)
 {
     bool is_success = false;
@@ -277,7 +241,7 @@ void member_round_check(struct member *m)
     } else if (is_success && !m->failure.is_set) {
         member_end(m, 0);
     } else if (m->state == MEMBER_STOPPING) {
-        decide(m);
+        member_decide(m);
     }
 }
 
