@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of the membership engine, shared by member.c (messages, effects), member_join.c (who
- * is let in), member_time.c (deadlines), member_round.c (forming, assigning, ending), member_fail.c
- * (failures and the culprit), member_report.c and member_screen.c (what people read). Nobody else
- * includes it.
+ * is let in), member_time.c (deadlines), member_form.c (forming, assigning ranks), member_round.c
+ * (stopping, ending), member_fail.c (failures and the culprit), member_report.c and member_screen.c
+ * (what people read). Nobody else includes it.
  */
 #pragma once
 
@@ -102,11 +102,13 @@ void member_node_failed(struct member *m, struct member_node *n, const char *why
 void member_node_gone(struct member *m, struct member_node *n, const char *why,
                       enum cause_blame blame);
 
-/* ---- member_round.c ---- */
+/* ---- member_form.c ---- */
 void member_tell_spare(struct member *m, const struct member_node *n);
 void member_form_begin(struct member *m); /* enter FORMING, for the first or a further round */
 void member_form_try(struct member *m);   /* assign if everybody needed is here */
 void member_form_expire(struct member *m);
+
+/* ---- member_round.c ---- */
 void member_stop_round(struct member *m, int signo, const char *why); /* RUNNING -> STOPPING */
 void member_round_check(struct member *m); /* has everybody stopped? then what? */
 void member_end(struct member *m, int exit_status);
