@@ -21,6 +21,8 @@ struct agent *agent_new(const struct agent_config *config)
     struct agent *a = mu_alloc(sizeof(*a));
     a->config = *config;
     a->pids = mu_calloc(config->slots, sizeof(uint32_t));
+    a->exits = mu_calloc(config->slots, sizeof(a->exits[0]));
+    a->lease_ms = INT64_MAX;
     a->timeout_ms = config->node_timeout_ms;
     a->next_heartbeat_ms = INT64_MAX;
     a->welcome_ms = INT64_MAX;
@@ -41,6 +43,8 @@ void agent_free(struct agent *a)
         free(a->effects[i].text);
     }
     free(a->effects);
+    agent_report_forget(a);
+    free(a->exits);
     free(a->pids);
     free(a);
 }
@@ -113,14 +117,15 @@ void agent_leave_with(struct agent *a, int exit_status)
     }
 }
 
-void agent_give_up(struct agent *a, int exit_status)
+void agent_give_up(struct agent *a, int exit_status, int64_t grace_ms)
 {
     a->is_lost = true;
     a->exit_status = a->signo != 0 ? 128 + a->signo : exit_status;
     a->retry_ms = INT64_MAX;
     a->link_deadline_ms = INT64_MAX;
+    a->lease_ms = INT64_MAX;
     if (a->has_workers) {
-        agent_round_stop(a, SIGTERM, a->config.grace_ms);
+        agent_round_stop(a, SIGTERM, grace_ms);
     } else {
         agent_leave_with(a, a->exit_status);
     }
@@ -180,7 +185,6 @@ static void on_end(struct agent *a, const struct ctl_end *e)
 void agent_message(struct agent *a, const struct ctl_msg *msg, int64_t now_ms)
 {
     a->now_ms = now_ms;
-    a->heard_ms = now_ms;
     if (a->state == AGENT_DONE || a->has_end || !a->is_linked) {
         return;
     }
@@ -212,6 +216,8 @@ void agent_message(struct agent *a, const struct ctl_msg *msg, int64_t now_ms)
         agent_round_whose(a, &msg->whose);
         return;
     case CTL_HEARTBEAT:
+        agent_link_answered(a, msg->heartbeat.beat);
+        return;
     case CTL_HELLO:
     case CTL_STARTED:
     case CTL_EXITED:

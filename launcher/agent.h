@@ -11,9 +11,14 @@
  *       |  connection lost     +--------------------- all gone -----------------------+
  *       +---(from any)                                                  end, or no hope: DONE
  *
- * Every waiting state has a deadline: CONNECTING the join timeout (or, once in a job, the node
- * timeout), WAITING and RUNNING the coordinator's heartbeat, STOPPING the grace time, then SIGKILL,
- * then AGENT_KILL_WAIT_MS.
+ * Every waiting state has a deadline: CONNECTING the join timeout, and from the first WELCOME on
+ * the lease, STOPPING the grace time, then SIGKILL, then AGENT_KILL_WAIT_MS.
+ *
+ * The lease: the coordinator counts on this node until the node timeout after it last heard of it,
+ * and answers every beat. So it counts on it at least until the node timeout after the last
+ * answered beat was sent, by this node's own clock. A connection that is lost meanwhile is made
+ * again, and the workers go on. When the lease runs out they are stopped within a tenth of the node
+ * timeout: the coordinator waits a fifth before others take their place.
  *
  * Threading: the loop thread only.
  */
@@ -78,6 +83,7 @@ enum agent_effect_kind {
     AGENT_SIGNAL,     /* send `signo` to the whole tree of the workers */
     AGENT_PASS,       /* send `signo` to the workers alone */
     AGENT_KILL,       /* SIGKILL whatever is left */
+    AGENT_LEASE,      /* the workers must be gone by `until_ms` unless another one comes */
     AGENT_LOOK,       /* whether a client is of the workers: `msg` is the WHOSE */
     AGENT_LOG,        /* `level`, `text` */
     AGENT_PRINT,      /* `text` of several lines, as it is */
@@ -91,6 +97,7 @@ struct agent_effect {
     struct assignment assignment;
     int signo;
     int exit_status;
+    int64_t until_ms;
     enum mu_log_level level;
     char *text; /* owned by the engine; strings of `msg` may point into it */
 };

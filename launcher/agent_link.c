@@ -16,6 +16,19 @@ uint64_t agent_get_coordinator(const struct agent *a)
     return a->coordinator_id;
 }
 
+/* What workers get to end by themselves when this node is cut off: others may take its place. */
+static int64_t fence_ms(const struct agent *a)
+{
+    int64_t ms = a->timeout_ms * AGENT_STOP_PERCENT / 100;
+    return ms < a->config.grace_ms ? ms : a->config.grace_ms;
+}
+
+/* Until when a link, or an answer, is waited for. */
+static int64_t give_up_ms(const struct agent *a)
+{
+    return a->link_deadline_ms < a->lease_ms ? a->link_deadline_ms : a->lease_ms;
+}
+
 static void try_again_later(struct agent *a, const char *why)
 {
     snprintf(a->unreachable_why, sizeof(a->unreachable_why), "%s", why);
@@ -25,7 +38,7 @@ static void try_again_later(struct agent *a, const char *why)
                 a, MU_LOG_NOTICE,
                 "cannot reach the coordinator at %s: %s; trying for %lld s, giving up after %lld s",
                 a->config.coordinator, why, (long long)(a->now_ms - a->unreachable_since_ms) / 1000,
-                (long long)(a->link_deadline_ms - a->unreachable_since_ms) / 1000);
+                (long long)(give_up_ms(a) - a->unreachable_since_ms) / 1000);
             a->unreachable_say_ms = a->now_ms + AGENT_UNREACHABLE_EVERY_MS;
         } else {
             a->unreachable_say_ms = a->now_ms + AGENT_UNREACHABLE_FIRST_MS;
@@ -34,8 +47,10 @@ static void try_again_later(struct agent *a, const char *why)
     a->retry_ms = a->now_ms + a->retry_wait_ms;
     /* Thousands of agents must not come in step: the id spreads them over half the time. */
     a->retry_ms += (int64_t)(a->config.agent_id % (uint64_t)(a->retry_wait_ms / 2 + 1));
-    a->retry_wait_ms =
-        2 * a->retry_wait_ms < AGENT_RETRY_MAX_MS ? 2 * a->retry_wait_ms : AGENT_RETRY_MAX_MS;
+    /* A member must not miss a coordinator that comes back just before its lease is over. */
+    int64_t lease_part_ms = a->is_welcome ? a->timeout_ms / 8 : AGENT_RETRY_MAX_MS;
+    int64_t max_ms = lease_part_ms < AGENT_RETRY_MAX_MS ? lease_part_ms : AGENT_RETRY_MAX_MS;
+    a->retry_wait_ms = 2 * a->retry_wait_ms < max_ms ? 2 * a->retry_wait_ms : max_ms;
 }
 
 void agent_link_begin(struct agent *a)
@@ -55,6 +70,31 @@ void agent_endpoint_is_here(struct agent *a)
     }
 }
 
+/* Number a message that will be answered, and remember when it was sent. */
+static uint64_t next_beat(struct agent *a)
+{
+    a->beat++;
+    a->beat_ms[a->beat % AGENT_BEATS] = a->now_ms;
+    return a->beat;
+}
+
+static void prolong_lease(struct agent *a, int64_t counted_from_ms)
+{
+    a->lease_ms = counted_from_ms + a->timeout_ms;
+    agent_round_lease(a);
+}
+
+void agent_link_answered(struct agent *a, uint64_t beat)
+{
+    /* Older ones are not remembered; a newer one was never sent. */
+    if (beat <= a->beat && a->beat - beat < AGENT_BEATS) {
+        int64_t sent_ms = a->beat_ms[beat % AGENT_BEATS];
+        if (sent_ms + a->timeout_ms > a->lease_ms) {
+            prolong_lease(a, sent_ms);
+        }
+    }
+}
+
 void agent_connected(struct agent *a, int64_t now_ms)
 {
     a->now_ms = now_ms;
@@ -64,8 +104,8 @@ void agent_connected(struct agent *a, int64_t now_ms)
     }
     const struct agent_config *c = &a->config;
     a->is_linked = true;
-    a->heard_ms = now_ms;
     a->welcome_ms = now_ms + AGENT_WELCOME_WAIT_MS;
+    next_beat(a);
     struct ctl_msg msg = {
         .type = CTL_HELLO,
         .hello = {.run_id = mu_slice_of(c->run_id),
@@ -90,15 +130,23 @@ void agent_connected(struct agent *a, int64_t now_ms)
                   .last_call_ms = c->last_call_ms,
                   .node_timeout_ms = c->node_timeout_ms,
                   .grace_ms = c->grace_ms,
-                  .current_round = a->has_workers ? a->assignment.round : a->stuck_round,
                   .wants_report = c->wants_report,
+                  .coordinator_id = a->coordinator_id,
+                  .current_round = a->assignment.round,
+                  .is_busy = a->has_workers || a->stuck_round != 0,
+                  .restart_count = a->assignment.restart_count,
+                  .place = a->assignment.node_rank,
+                  .node_count = a->assignment.node_count,
+                  .first_rank = a->assignment.first_rank,
+                  .world_size = a->assignment.world_size,
+                  .role_first_rank = a->assignment.role_first_rank,
+                  .role_world_size = a->assignment.role_world_size,
                   .proof = mu_slice_of("")}};
     agent_tell(a, &msg);
 }
 
 void agent_disconnected(struct agent *a, bool is_closed, const char *why, int64_t now_ms)
 {
-    (void)is_closed;
     a->now_ms = now_ms;
     bool was_joined = agent_is_joined(a);
     a->is_linked = false;
@@ -111,10 +159,10 @@ void agent_disconnected(struct agent *a, bool is_closed, const char *why, int64_
         agent_leave_with(a, a->exit_status);
         return;
     }
-    if (a->is_welcome && a->is_embedded) {
-        agent_say(a, MU_LOG_ERROR, "lost the node with the coordinator, %s: %s; stopping",
+    if (a->is_welcome && a->is_embedded && is_closed) {
+        agent_say(a, MU_LOG_ERROR, "lost the agent with the coordinator, at %s: %s; stopping",
                   a->config.coordinator, why);
-        agent_give_up(a, 1);
+        agent_give_up(a, 1, fence_ms(a));
         return;
     }
     if (was_joined) {
@@ -123,7 +171,6 @@ void agent_disconnected(struct agent *a, bool is_closed, const char *why, int64_
         a->unreachable_since_ms = now_ms;
         a->unreachable_say_ms = 0;
         a->retry_wait_ms = AGENT_RETRY_FIRST_MS;
-        a->link_deadline_ms = now_ms + a->timeout_ms;
     }
     if (!a->has_workers) {
         agent_goto(a, AGENT_CONNECTING);
@@ -142,6 +189,7 @@ void agent_link_close(struct agent *a)
 {
     a->retry_ms = INT64_MAX;
     a->link_deadline_ms = INT64_MAX;
+    a->lease_ms = INT64_MAX;
     if (a->is_linked) {
         a->is_linked = false;
         a->welcome_ms = INT64_MAX;
@@ -168,22 +216,32 @@ void agent_link_welcome(struct agent *a, const struct ctl_welcome *w)
     a->timeout_ms = w->node_timeout_ms;
     a->next_heartbeat_ms = a->now_ms + a->heartbeat_ms;
     a->link_deadline_ms = INT64_MAX;
-    agent_say(a, MU_LOG_INFO, "joined job '%s' at %s", a->config.run_id, a->config.coordinator);
+    prolong_lease(a, a->beat_ms[a->beat % AGENT_BEATS]); /* HELLO was the last one sent */
+    agent_say(a, MU_LOG_INFO, "%s job '%s' at %s", w->is_resumed ? "back in" : "joined",
+              a->config.run_id, a->config.coordinator);
     if (a->signo != 0) {
         agent_tell(a, &(struct ctl_msg){.type = CTL_LEAVE,
                                         .leave = {.signo = a->signo, .reason = mu_slice_of("")}});
     }
+    if (w->is_resumed) {
+        agent_report_again(a);
+        agent_goto(a, a->has_workers ? a->state : AGENT_WAITING);
+        return;
+    }
     if (a->stuck_round != 0) {
-        agent_tell(a, &(struct ctl_msg){.type = CTL_STOPPED,
-                                        .stopped = {.round = a->stuck_round, .left = 1}});
+        agent_report_stopped(a);
     }
     if (a->has_workers) {
-        /* The coordinator gave us up, or is a new one: the round is dead, it will make another. */
+        /* The coordinator gave us up: the round is dead, it will make another. */
+        a->is_given_up = true;
         agent_say(a, MU_LOG_WARN,
                   "back in the job, but as a newcomer: stopping the workers of round %u",
                   a->assignment.round);
         agent_round_stop(a, SIGTERM, a->config.grace_ms);
     } else {
+        if (a->stuck_round == 0) {
+            agent_report_forget(a);
+        }
         agent_goto(a, AGENT_WAITING);
     }
 }
@@ -203,7 +261,7 @@ void agent_link_refused(struct agent *a, const struct ctl_refused *r)
     agent_say(a, MU_LOG_ERROR, "%s turned this node away: " MU_SLICE_FMT, a->config.coordinator,
               MU_SLICE_ARG(r->text));
     agent_link_close(a);
-    agent_give_up(a, 1);
+    agent_give_up(a, 1, a->config.grace_ms);
 }
 
 /* ---- time ---- */
@@ -213,56 +271,75 @@ static int64_t min_ms(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* When a coordinator that says nothing more is given up. */
-static int64_t silence_ms(const struct agent *a)
+static void send_beat(struct agent *a)
 {
-    return agent_is_joined(a) ? a->heard_ms + a->timeout_ms : INT64_MAX;
+    agent_tell(a,
+               &(struct ctl_msg){.type = CTL_HEARTBEAT,
+                                 .heartbeat = {.round = agent_get_round(a), .beat = next_beat(a)}});
+    a->next_heartbeat_ms = a->now_ms + a->heartbeat_ms;
 }
 
-static void check_silence(struct agent *a)
+/*
+ * Did this process itself stand still, so that no answer could be heard? Then the coordinator may
+ * have stood still too (a job that was suspended as a whole): it gets a moment to answer. If this
+ * process alone did, its shepherd has acted in its place.
+ */
+static void check_absence(struct agent *a)
 {
-    int64_t due_ms = min_ms(a->next_heartbeat_ms, silence_ms(a));
-    /* This process itself stood still: nothing could be heard. */
+    int64_t due_ms = min_ms(a->next_heartbeat_ms, a->lease_ms);
     if (a->now_ms - due_ms > a->timeout_ms / 2) {
-        a->heard_ms = a->now_ms;
+        prolong_lease(a, a->now_ms - a->timeout_ms / 2);
     }
-    if (a->now_ms >= silence_ms(a)) {
-        agent_say(a, MU_LOG_ERROR,
-                  "nothing heard from the coordinator at %s for %.1f s: cut off, stopping",
-                  a->config.coordinator, (double)(a->now_ms - a->heard_ms) / 1e3);
-        agent_link_close(a);
-        agent_give_up(a, 1);
-    } else if (a->now_ms >= a->next_heartbeat_ms) {
-        agent_tell(a, &(struct ctl_msg){.type = CTL_HEARTBEAT,
-                                        .heartbeat = {.round = agent_get_round(a)}});
-        a->next_heartbeat_ms = a->now_ms + a->heartbeat_ms;
-    }
+}
+
+static void lease_over(struct agent *a)
+{
+    const char *why = a->is_linked                    ? "it does not answer"
+                      : a->unreachable_why[0] != '\0' ? a->unreachable_why
+                                                      : "no answer yet";
+    agent_say(
+        a, MU_LOG_ERROR,
+        "cut off from the coordinator at %s for %.1f s (%s): others may take this node's place "
+        "now, stopping its workers",
+        a->config.coordinator, (double)a->timeout_ms / 1e3, why);
+    agent_link_close(a);
+    agent_give_up(a, 1, fence_ms(a));
 }
 
 static const char no_answer[] = "something accepts the connection but does not answer as a muster "
                                 "coordinator does: is the port used by another program?";
 
+static void unreachable(struct agent *a)
+{
+    const char *why = a->unreachable_why[0] != '\0' ? a->unreachable_why : "no answer yet";
+    agent_say(a, MU_LOG_ERROR, "could not reach the coordinator at %s within %.1f s: %s",
+              a->config.coordinator, (double)(a->now_ms - a->unreachable_since_ms) / 1e3,
+              a->is_linked ? no_answer : why);
+    agent_link_close(a);
+    agent_give_up(a, 1, a->config.grace_ms);
+}
+
 void agent_link_tick(struct agent *a)
 {
-    if (a->now_ms >= a->link_deadline_ms) {
-        const char *why = a->unreachable_why[0] != '\0' ? a->unreachable_why : "no answer yet";
-        agent_say(a, MU_LOG_ERROR, "could not reach the coordinator at %s within %.1f s: %s",
-                  a->config.coordinator, (double)(a->now_ms - a->unreachable_since_ms) / 1e3,
-                  a->is_linked ? no_answer : why);
-        agent_link_close(a);
-        agent_give_up(a, 1);
+    if (a->lease_ms != INT64_MAX) {
+        check_absence(a);
+    }
+    if (a->now_ms >= a->lease_ms) {
+        lease_over(a);
+    } else if (a->now_ms >= a->link_deadline_ms) {
+        unreachable(a);
     } else if (a->now_ms >= a->retry_ms) {
         a->retry_ms = INT64_MAX;
         agent_effect_add(a, AGENT_CONNECT);
     } else if (a->now_ms >= a->welcome_ms) {
         hang_up(a, no_answer);
-    } else if (a->now_ms >= min_ms(a->next_heartbeat_ms, silence_ms(a))) {
-        check_silence(a);
+    } else if (a->now_ms >= a->next_heartbeat_ms) {
+        send_beat(a);
     }
 }
 
 int64_t agent_link_deadline(const struct agent *a)
 {
     return min_ms(min_ms(min_ms(a->link_deadline_ms, a->welcome_ms), a->retry_ms),
-                  min_ms(a->next_heartbeat_ms, silence_ms(a)));
+                  min_ms(a->next_heartbeat_ms, a->lease_ms));
 }

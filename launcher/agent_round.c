@@ -21,15 +21,19 @@ void agent_round_assign(struct agent *a, const struct ctl_assign *s)
         agent_tell(a, &(struct ctl_msg){.type = CTL_STOPPED, .stopped = {.round = s->round}});
         return;
     }
+    if (s->round == a->assignment.round) {
+        return; /* it is said again after every connection that was lost */
+    }
     if (a->has_workers || a->stuck_round != 0) {
         agent_say(a, MU_LOG_ERROR, "told to start round %u while round %u is still here; leaving",
                   s->round, a->assignment.round);
         agent_tell(
             a, &(struct ctl_msg){.type = CTL_LEAVE,
                                  .leave = {.signo = SIGTERM, .reason = mu_slice_of("confused")}});
-        agent_give_up(a, 1);
+        agent_give_up(a, 1, a->config.grace_ms);
         return;
     }
+    agent_report_forget(a);
     a->assignment = (struct assignment){.round = s->round,
                                         .restart_count = s->restart_count,
                                         .node_rank = s->node_rank,
@@ -45,22 +49,14 @@ void agent_round_assign(struct agent *a, const struct ctl_assign *s)
     memset(a->pids, 0, a->config.slots * sizeof(a->pids[0]));
     agent_goto(a, AGENT_RUNNING);
     agent_effect_add(a, AGENT_START)->assignment = a->assignment;
+    agent_round_lease(a);
 }
 
-static void send_started(struct agent *a)
+void agent_round_lease(struct agent *a)
 {
-    struct mu_buf pids = {0};
-    for (uint32_t i = 0; i < a->config.slots; i++) {
-        mu_buf_append_u32(&pids, a->pids[i]);
-    }
-    if (a->is_linked) {
-        struct agent_effect *e = agent_effect_add(a, AGENT_SEND);
-        e->text = (char *)pids.data;
-        e->msg = (struct ctl_msg){
-            .type = CTL_STARTED,
-            .started = {.round = a->assignment.round, .pids = {.ptr = e->text, .len = pids.len}}};
-    } else {
-        mu_buf_fini(&pids);
+    if (a->has_workers && a->lease_ms != INT64_MAX) {
+        agent_effect_add(a, AGENT_LEASE)->until_ms =
+            a->lease_ms + a->timeout_ms * AGENT_FENCE_PERCENT / 100;
     }
 }
 
@@ -73,7 +69,8 @@ void agent_worker_started(struct agent *a, uint32_t local_rank, uint32_t pid)
 void agent_workers_running(struct agent *a, int64_t now_ms)
 {
     a->now_ms = now_ms;
-    send_started(a);
+    a->is_started = true;
+    agent_report_started(a);
 }
 
 /* ---- stopping ---- */
@@ -112,8 +109,12 @@ static void round_over(struct agent *a, uint32_t left)
     a->has_workers = false;
     a->kill_ms = INT64_MAX;
     a->stuck_round = left > 0 ? a->assignment.round : 0;
-    agent_tell(a, &(struct ctl_msg){.type = CTL_STOPPED,
-                                    .stopped = {.round = a->assignment.round, .left = left}});
+    a->is_over = true;
+    a->left = left;
+    agent_report_stopped(a);
+    if (a->is_given_up && left == 0) {
+        agent_report_forget(a); /* no session to go on with */
+    }
     if (a->is_lost || (a->signo != 0 && !a->is_linked)) {
         agent_leave_with(a, a->exit_status);
         return;
@@ -162,54 +163,6 @@ void agent_round_whose(struct agent *a, const struct ctl_whose *w)
 
 /* ---- what becomes of them ---- */
 
-/* Copy a text to the end of `out`; at most `max` bytes of it. Only then its place is known. */
-static void keep(struct mu_buf *out, struct mu_slice text, size_t max, struct mu_slice *ret)
-{
-    *ret = (struct mu_slice){.ptr = NULL, .len = text.len < max ? text.len : max};
-    mu_buf_append(out, text.ptr, ret->len);
-}
-
-static void send_exited(struct agent *a, uint32_t local_rank, const struct agent_exit *x)
-{
-    if (!a->is_linked) {
-        return;
-    }
-    struct ctl_exited m = {.round = a->assignment.round,
-                           .local_rank = local_rank,
-                           .pid = a->pids[local_rank],
-                           .kind = (uint8_t)x->outcome.kind,
-                           .stage = (uint8_t)x->outcome.stage,
-                           .core_dumped = x->outcome.core_dumped,
-                           .code = x->outcome.code,
-                           .cause = (uint8_t)x->cause,
-                           .blame = (uint8_t)x->blame,
-                           .was_ending = x->was_ending,
-                           .unix_ms = x->unix_ms};
-    struct mu_slice tail = x->tail;
-    if (tail.len > MU_REPORT_TAIL) {
-        tail.ptr += tail.len - MU_REPORT_TAIL;
-    }
-    struct mu_buf all = {0};
-    keep(&all, x->sentence, MU_REPORT_SENTENCE, &m.sentence);
-    keep(&all, x->hint, MU_REPORT_HINT, &m.hint);
-    keep(&all, x->message, MU_REPORT_TAIL, &m.message);
-    keep(&all, x->error_file, MU_REPORT_PATH, &m.error_file);
-    keep(&all, x->log_file, MU_REPORT_PATH, &m.log_file);
-    keep(&all, x->quote, MU_REPORT_TAIL, &m.quote);
-    keep(&all, tail, MU_REPORT_TAIL, &m.tail);
-    mu_buf_append_u8(&all, '\0');
-    struct agent_effect *e = agent_effect_add(a, AGENT_SEND);
-    e->text = (char *)all.data;
-    const char *at = e->text;
-    struct mu_slice *texts[] = {&m.sentence, &m.hint,  &m.message, &m.error_file,
-                                &m.log_file, &m.quote, &m.tail};
-    for (size_t i = 0; i < MU_COUNT(texts); i++) {
-        texts[i]->ptr = at;
-        at += texts[i]->len;
-    }
-    e->msg = (struct ctl_msg){.type = CTL_EXITED, .exited = m};
-}
-
 void agent_worker_exited(struct agent *a, uint32_t local_rank, const struct agent_exit *x,
                          int64_t now_ms)
 {
@@ -217,7 +170,7 @@ void agent_worker_exited(struct agent *a, uint32_t local_rank, const struct agen
     a->now_ms = now_ms;
     bool is_success = outcome_is_success(x->outcome);
     struct agent_exit plain = {.outcome = x->outcome, .unix_ms = x->unix_ms};
-    send_exited(a, local_rank, is_success ? &plain : x);
+    agent_report_exited(a, local_rank, is_success ? &plain : x);
     char how[128];
     outcome_describe(x->outcome, how, sizeof(how));
     agent_say(a, MU_LOG_INFO, "rank %u (local rank %u, pid %u) %s",
@@ -252,8 +205,9 @@ void agent_workers_gone(struct agent *a, int64_t now_ms)
         round_over(a, 0);
     } else if (a->stuck_round != 0) {
         agent_say(a, MU_LOG_NOTICE, "the last process of round %u is gone", a->stuck_round);
-        agent_tell(a, &(struct ctl_msg){.type = CTL_STOPPED, .stopped = {.round = a->stuck_round}});
         a->stuck_round = 0;
+        a->left = 0;
+        agent_report_stopped(a);
     }
 }
 

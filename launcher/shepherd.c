@@ -48,7 +48,8 @@ static void keep_fd(struct shepherd *s, int fd)
 
 static void shepherd_init(struct shepherd *s, const struct shepherd_spec *spec)
 {
-    *s = (struct shepherd){.spec = spec, .agent_pgrp = getpgrp(), .has_agent = true};
+    *s = (struct shepherd){
+        .spec = spec, .agent_pgrp = getpgrp(), .has_agent = true, .lease_ms = INT64_MAX};
     s->pids = mu_calloc(spec->count, sizeof(*s->pids));
     s->keep_fds = mu_calloc(2 * (size_t)spec->count + 2, sizeof(*s->keep_fds));
     /* Large enough to be mapped, never touched here: costs the agent nothing. */
@@ -192,11 +193,12 @@ static bool reap(struct shepherd *s)
 
 static int poll_timeout(const struct shepherd *s)
 {
-    if (!s->is_killing) {
+    int64_t at = s->is_killing ? s->kill_at_ms : s->lease_ms;
+    if (at == INT64_MAX) {
         return -1;
     }
-    int64_t left = s->kill_at_ms - mu_clock_ms();
-    return left > 0 ? (int)left : 0;
+    int64_t left = at - mu_clock_ms();
+    return left <= 0 ? 0 : left < INT32_MAX ? (int)left : INT32_MAX;
 }
 
 static void serve(struct shepherd *s)
@@ -208,6 +210,7 @@ static void serve(struct shepherd *s)
             is_certain = true;
             continue; /* what was there may have ended meanwhile */
         }
+        shepherd_check_lease(s);
         if (s->is_killing) {
             shepherd_kill_pass(s);
         }

@@ -14,6 +14,9 @@
  * to the exec pipe (worker_exec.h), before it exits; the end of that pipe says that every exec was
  * done or failed.
  *
+ * An agent that stands still (SIGSTOP, swapped out) does not stop its workers when its node is cut
+ * off: the shepherd does, when the last lease it was given runs out.
+ *
  * Threading: shepherd_fork() from the agent's loop thread.
  */
 #pragma once
@@ -33,12 +36,14 @@ enum shepherd_order_kind {
     SHEPHERD_SIGNAL_LEADERS, /* signo to the workers' own processes only */
     SHEPHERD_SIGNAL_PROCESS, /* signo to pid, if that is one of the tree */
     SHEPHERD_KILL,           /* SIGKILL to everything until nothing is left */
+    SHEPHERD_LEASE,          /* the same after span_ms, unless another one of these comes */
 };
 
 struct shepherd_order {
     enum shepherd_order_kind kind;
     int32_t signo;
     pid_t pid;
+    int64_t span_ms;
 };
 
 enum shepherd_report_kind {

@@ -28,6 +28,8 @@ struct shepherd {
     bool has_agent;
     bool is_killing;
     bool is_leftover_told;
+    int64_t lease_ms; /* when the lease runs out; INT64_MAX: none was given */
+    int64_t lease_span_ms;
     int64_t kill_at_ms; /* next pass */
     int64_t kill_pause_ms;
     int64_t kill_report_ms; /* next report */
@@ -41,6 +43,9 @@ void shepherd_send_report(const struct shepherd *s, const struct shepherd_report
 
 /* An order, or the end of the agent, has come. */
 void shepherd_take_orders(struct shepherd *s);
+
+/* Kill the tree if the lease has run out. */
+void shepherd_check_lease(struct shepherd *s);
 
 /* One pass of a kill, if one is due; its next one is at kill_at_ms. */
 void shepherd_kill_pass(struct shepherd *s);

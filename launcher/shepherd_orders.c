@@ -145,6 +145,26 @@ void shepherd_kill_pass(struct shepherd *s)
     }
 }
 
+static void order_lease(struct shepherd *s, int64_t span_ms)
+{
+    s->lease_ms = mu_clock_ms() + span_ms;
+    s->lease_span_ms = span_ms;
+}
+
+/* If this process stood still, too, the whole machine did: the agent gets time to speak. */
+void shepherd_check_lease(struct shepherd *s)
+{
+    int64_t late_ms = s->lease_ms == INT64_MAX ? -1 : mu_clock_ms() - s->lease_ms;
+    if (late_ms < 0 || s->is_killing) {
+        return;
+    }
+    if (late_ms > s->lease_span_ms / 2) {
+        order_lease(s, s->lease_span_ms / 2);
+    } else {
+        order_kill(s);
+    }
+}
+
 static void lose_agent(struct shepherd *s)
 {
     s->has_agent = false;
@@ -174,6 +194,9 @@ void shepherd_take_orders(struct shepherd *s)
         break;
     case SHEPHERD_KILL:
         order_kill(s);
+        break;
+    case SHEPHERD_LEASE:
+        order_lease(s, order.span_ms);
         break;
     }
 }

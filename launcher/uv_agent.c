@@ -239,6 +239,12 @@ static void carry_out(struct uv_agent *a)
         case AGENT_KILL:
             uv_agent_workers_signal(a, e);
             break;
+        case AGENT_LEASE:
+            /* A coordinator in this process stands still with it. */
+            if (a->procs != NULL && a->coordinator == NULL) {
+                uv_procs_lease(a->procs, e->until_ms - now_ms(a));
+            }
+            break;
         case AGENT_LOOK:
             uv_agent_workers_look(a, e->msg.whose);
             break;

@@ -269,6 +269,13 @@ void uv_procs_kill(struct uv_procs *p)
     send_orders(p);
 }
 
+void uv_procs_lease(struct uv_procs *p, int64_t span_ms)
+{
+    if (!p->is_closing && !p->is_control_over && p->children.shepherd != 0) {
+        send_packet(p, &(struct shepherd_order){.kind = SHEPHERD_LEASE, .span_ms = span_ms});
+    }
+}
+
 pid_t uv_procs_root(const struct uv_procs *p)
 {
     return p->children.shepherd;

@@ -91,6 +91,12 @@ pid_t uv_procs_pid(const struct uv_procs *p, uint32_t local_rank);
 /* SIGKILL to everything, again and again until `gone`. */
 void uv_procs_kill(struct uv_procs *p);
 
+/*
+ * They must be gone in span_ms unless this is called again, whatever happens to this process: it
+ * may stand still, and others take the place of this node.
+ */
+void uv_procs_lease(struct uv_procs *p, int64_t span_ms);
+
 /* The process all workers and their descendants descend from; 0 once it is gone. */
 pid_t uv_procs_root(const struct uv_procs *p);
 

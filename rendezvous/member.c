@@ -38,7 +38,7 @@ struct member *member_new(struct mu_slice run_id, const struct member_config *co
     m->state_deadline_ms = INT64_MAX;
     m->last_call_end_ms = INT64_MAX;
     m->next_waiting_ms = INT64_MAX;
-    m->next_heartbeat_ms = INT64_MAX;
+    m->next_pulse_ms = INT64_MAX;
     m->next_silence_ms = INT64_MAX;
     m->busy_deadline_ms = INT64_MAX;
     return m;
@@ -49,6 +49,7 @@ void member_node_free(struct member_node *n)
     free(n->name);
     free(n->role);
     free(n->address);
+    free(n->away_why);
     free(n->workers);
     free(n);
 }
@@ -69,6 +70,7 @@ void member_free(struct member *m)
     }
     member_failure_clear(&m->failure);
     free(m->stop_why);
+    free(m->round_why);
     free(m->nodes);
     free(m->effects);
     free(m->run_id);
@@ -147,7 +149,7 @@ void member_note_refused(struct member *m, const char *address, const char *why)
 
 /* ---- messages ---- */
 
-static struct member_node *find_node(const struct member *m, uint32_t id)
+struct member_node *member_find_node(const struct member *m, uint32_t id)
 {
     uint32_t low = 0;
     uint32_t high = m->node_count;
@@ -244,7 +246,7 @@ int member_message(struct member *m, uint32_t node, const struct ctl_msg *msg, i
                    struct mu_err *err)
 {
     m->now_ms = now_ms;
-    struct member_node *n = find_node(m, node);
+    struct member_node *n = member_find_node(m, node);
     if (n == NULL || !member_node_is_live(n)) {
         return 0; /* given up already; its connection is being closed */
     }
@@ -273,6 +275,8 @@ int member_message(struct member *m, uint32_t node, const struct ctl_msg *msg, i
         on_leave(m, n, &msg->leave);
         return 0;
     case CTL_HEARTBEAT:
+        member_send(m, n, msg); /* the same again: see the lease in agent.h */
+        return 0;
     case CTL_OWNED: /* for store_route.c; a sign of life here */
         return 0;
     case CTL_HELLO:
@@ -293,11 +297,15 @@ int member_message(struct member *m, uint32_t node, const struct ctl_msg *msg, i
 
 void member_lost(struct member *m, uint32_t node, bool is_closed, const char *why, int64_t now_ms)
 {
-    (void)is_closed;
     m->now_ms = now_ms;
-    struct member_node *n = find_node(m, node);
-    if (n != NULL && member_node_is_live(n)) {
+    struct member_node *n = member_find_node(m, node);
+    if (n == NULL || !member_node_is_live(n)) {
+        return;
+    }
+    if (is_closed) {
         member_node_gone(m, n, why, CAUSE_OWN);
+    } else {
+        member_session_away(m, n, why);
     }
 }
 
@@ -320,12 +328,18 @@ void member_stop(struct member *m, int signo, const char *why, int64_t now_ms)
 
 /* ---- what can be seen ---- */
 
+const struct member_node *member_get_node(const struct member *m, uint32_t id)
+{
+    return member_find_node(m, id);
+}
+
 struct member_view member_look(const struct member *m)
 {
     return (struct member_view){
         .run_id = m->run_id,
         .state = m->state,
         .round = m->round,
+        .is_adopted = m->is_adopted,
         .restarts = m->restarts,
         .max_restarts = m->policy.max_restarts,
         .min_nodes = m->policy.min_nodes,

@@ -16,9 +16,14 @@
  * <------------------------+----------------------------+
  *
  * Every state that waits has a deadline: FORMING the join timeout, RUNNING the node timeout of each
- * node, STOPPING the grace time plus KILL_ALLOWANCE_MS. A node that comes with workers of an
- * earlier round (its connection was lost, or the coordinator is a new one) has the same time to
- * stop them; no round begins before.
+ * node, STOPPING the grace time plus KILL_ALLOWANCE_MS.
+ *
+ * A node whose connection broke is away until the node timeout after it was last heard of: its
+ * workers go on, and if its agent comes back it is resumed (member_session.c). A coordinator that
+ * is new takes over the round that the first agent to come back runs. A node that comes back too
+ * late, with workers of a round that is no more, has the time of STOPPING to stop them. No round
+ * begins while such a node is there, or one is away, or before a node that fell silent must have
+ * stopped its workers: MEMBER_FENCE_OF_TIMEOUT.
  *
  * Threading: the loop thread only.
  */
@@ -89,10 +94,11 @@ void member_free(struct member *m);
 
 /*
  * An agent asks to be in. Returns its node number, which is never reused within the job, or -1
- * with the sentence to refuse it with: MU_E_CANCELED if the job has ended, else MU_E_REFUSED (a
- * duplicate node rank, numbers of nodes that differ, names that cannot be shown). `address` is
- * where it connected from, numeric. An agent that is in already takes the place of its former self,
- * whose connection is dropped.
+ * with the sentence to refuse it with: MU_E_CANCELED if it may try again later (the job has ended,
+ * or the place it wants is that of a node that has fallen silent), else MU_E_REFUSED (a duplicate
+ * node rank, numbers of nodes that differ, names that cannot be shown). `address` is where it
+ * connected from, numeric. An agent that is in already, and comes with the session of that, gets
+ * its old number again: the caller lets go of the connection it had before, without a word.
  */
 int64_t member_join(struct member *m, const struct ctl_hello *hello, const char *address,
                     int64_t now_ms, struct mu_err *err);
@@ -113,6 +119,9 @@ void member_note_refused(struct member *m, const char *address, const char *why)
 
 /* The coordinator itself is being stopped: `signo` to every worker, exit status 128 + signo. */
 void member_stop(struct member *m, int signo, const char *why, int64_t now_ms);
+
+/* Is, or was at its end, the agent with this session a member of the job? */
+bool member_knows(const struct member *m, const struct ctl_hello *hello);
 
 /* Let time pass. To be called at member_deadline(), or at any other moment. */
 void member_tick(struct member *m, int64_t now_ms);
@@ -143,14 +152,16 @@ struct member_node {
     uint32_t role_first_rank;
     uint32_t slots;
     uint32_t pid;
-    uint64_t agent_id;
-    char *name;    /* owned */
-    char *role;    /* owned */
-    char *address; /* owned */
+    uint64_t agent_id; /* 0: of an adopted round, and it has not come back yet */
+    char *name;        /* owned */
+    char *role;        /* owned */
+    char *address;     /* owned */
     int64_t joined_ms;
     int64_t heard_ms;
     uint32_t busy_round;      /* of which it has workers and no ranks; 0: none */
     int64_t busy_deadline_ms; /* by when they must be gone */
+    bool is_away;             /* its connection broke; it may come back */
+    char *away_why;           /* owned; NULL while it is not */
     bool is_stuck;            /* not even SIGKILL ends them; no ranks until they are gone */
     bool was_told_waiting;
     bool wants_report;             /* END brings it the report as JSON */
@@ -197,6 +208,7 @@ struct member_view {
     const char *run_id;
     enum member_state state;
     uint32_t round;
+    bool is_adopted; /* that round began under another coordinator */
     uint32_t restarts;
     uint32_t max_restarts;
     uint32_t min_nodes;
@@ -208,6 +220,9 @@ struct member_view {
     struct member_node *const *nodes;
     uint32_t node_count;
 };
+
+/* A node by its number, or NULL if it is forgotten; borrowed as the view is. */
+const struct member_node *member_get_node(const struct member *m, uint32_t id);
 
 /* Borrows from the engine; valid until the next call of any function of it. */
 struct member_view member_look(const struct member *m);

@@ -181,6 +181,8 @@ void member_node_gone(struct member *m, struct member_node *n, const char *why,
     bool had_part = member_node_is_placed(n) && n->state != MEMBER_NODE_STOPPED;
     n->state = MEMBER_NODE_GONE;
     m->live_count--;
+    m->away_count -= n->is_away;
+    n->is_away = false;
     m->stuck_count -= n->is_stuck;
     m->busy_count -= n->busy_round != 0 && !n->is_stuck;
     n->busy_round = 0;

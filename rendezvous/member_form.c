@@ -111,7 +111,8 @@ static void assign(struct member *m)
         placed[i] = m->nodes[candidates[i].id];
         placed[i]->node_rank = (int32_t)i;
     }
-    m->round++;
+    m->round = (m->last_round > m->round ? m->last_round : m->round) + 1;
+    m->is_adopted = false;
     m->has_formed = true;
     m->world_size = number_ranks(placed, places);
     member_failure_clear(&m->failure);
@@ -137,8 +138,8 @@ void member_form_try(struct member *m)
         int64_t end_ms = m->now_ms + m->last_call_ms;
         m->last_call_end_ms = end_ms < m->state_deadline_ms ? end_ms : m->state_deadline_ms;
     }
-    if (m->busy_count > 0) {
-        return; /* no round begins while workers of another are alive */
+    if (!member_is_clear(m)) {
+        return; /* no round begins while workers of another may be alive */
     }
     /* Only the first round waits for more than MIN: later ones go on with whoever is left. */
     if (usable >= m->policy.max_nodes || m->has_formed || m->now_ms >= m->last_call_end_ms) {
@@ -148,8 +149,8 @@ void member_form_try(struct member *m)
 
 void member_form_expire(struct member *m)
 {
-    if (m->busy_count > 0 && member_usable(m) >= m->policy.min_nodes) {
-        m->state_deadline_ms = m->busy_deadline_ms; /* all are here, some not quite ready */
+    if (!member_is_clear(m) && member_usable(m) >= m->policy.min_nodes) {
+        m->state_deadline_ms = member_clear_ms(m); /* all are here, some not quite ready */
         return;
     }
     member_end(m, member_failure_status(&m->failure));

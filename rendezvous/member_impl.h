@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of the membership engine, shared by member.c (messages, effects), member_join.c (who
- * is let in), member_time.c (deadlines), member_form.c (forming, assigning ranks), member_round.c
- * (stopping, ending), member_fail.c (failures and the culprit), member_report.c and member_screen.c
- * (what people read). Nobody else includes it.
+ * is let in), member_session.c (who comes back), member_time.c (deadlines), member_form.c (forming,
+ * assigning ranks), member_round.c (stopping, ending), member_fail.c (failures and the culprit),
+ * member_report.c and member_screen.c (what people read). Nobody else includes it.
  */
 #pragma once
 
@@ -14,6 +14,8 @@ enum {
     MEMBER_WAITING_FIRST_MS = 2 * 1000,   /* first progress line of a job that forms */
     MEMBER_WAITING_EVERY_MS = 5 * 1000,
     MEMBER_NOTED_REFUSALS = 4,
+    MEMBER_FENCE_OF_TIMEOUT = 5, /* a node timeout's part, after which a node given up for its
+                                    silence has stopped its workers: see agent.h, the lease */
 };
 
 struct member {
@@ -31,14 +33,22 @@ struct member {
     int64_t node_timeout_ms;
     int64_t grace_ms;
 
-    bool has_formed; /* there was a round of ours */
-    uint32_t round;  /* 0: none yet */
+    bool has_formed;           /* there was a round of ours */
+    bool is_adopted;           /* the round is that of a coordinator before this one */
+    bool is_adopted_busy;      /* an agent came back with workers of it */
+    uint32_t adopted_first_id; /* nodes of an adopted round are numbered by place, from this one */
+    uint32_t round;            /* 0: none yet */
+    uint32_t last_round;       /* the highest number that was ever used, as far as is known */
     uint32_t restarts;
     uint32_t world_size;       /* of this round */
     int64_t state_deadline_ms; /* of FORMING and STOPPING */
     int64_t last_call_end_ms;  /* INT64_MAX while fewer than MIN are here */
     int64_t next_waiting_ms;
-    int64_t next_heartbeat_ms;
+    int64_t next_pulse_ms;    /* when we look at the clock, whatever else there is to do */
+    int64_t fence_ms;         /* no round begins before: a node that fell silent may have workers */
+    int64_t round_kill_ms;    /* when the grace time of the round that is stopped is over */
+    int round_signo;          /* with which it is stopped */
+    char *round_why;          /* owned; and why */
     int64_t next_silence_ms;  /* when the node that is silent the longest is lost */
     int64_t busy_deadline_ms; /* the earliest of the nodes'; INT64_MAX: none is busy */
     int stop_signo;           /* the job was told to stop, by this signal */
@@ -50,6 +60,7 @@ struct member {
     struct member_node **nodes; /* owned; ascending ids */
     uint32_t node_count;
     uint32_t live_count;  /* of them not gone */
+    uint32_t away_count;  /* of the live: their connection broke */
     uint32_t busy_count;  /* of the live: must stop old workers first */
     uint32_t stuck_count; /* of the live: cannot get rid of old workers, get no ranks */
     uint32_t node_cap;
@@ -72,6 +83,12 @@ static inline uint32_t member_usable(const struct member *m)
     return m->live_count - m->stuck_count;
 }
 
+/* May a round begin, as far as workers of earlier ones are concerned? */
+static inline bool member_is_clear(const struct member *m)
+{
+    return m->busy_count == 0 && m->away_count == 0 && m->now_ms >= m->fence_ms;
+}
+
 static inline int64_t member_heartbeat_ms(const struct member *m)
 {
     return m->node_timeout_ms / 5;
@@ -91,6 +108,28 @@ void member_log(struct member *m, enum mu_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void member_goto(struct member *m, enum member_state state);
 void member_node_free(struct member_node *n);
+struct member_node *member_find_node(const struct member *m, uint32_t id); /* NULL: none */
+
+/* ---- member_join.c ---- */
+struct member_node *member_node_new(struct member *m, const struct ctl_hello *hello,
+                                    const char *address);
+struct member_node *member_find_agent(const struct member *m, uint64_t agent_id); /* live ones */
+void member_welcome(struct member *m, const struct member_node *n, bool is_resumed);
+
+/* ---- member_time.c ---- */
+int64_t member_clear_ms(const struct member *m); /* when to look again at member_is_clear() */
+
+/* ---- member_session.c ---- */
+void member_session_away(struct member *m, struct member_node *n, const char *why);
+bool member_session_is_whole(const struct ctl_hello *h); /* its numbers fit each other */
+/* May an agent that says this go on as this node? */
+bool member_session_fits(const struct member *m, const struct member_node *n,
+                         const struct ctl_hello *h);
+void member_session_resume(struct member *m, struct member_node *n, const struct ctl_hello *h,
+                           const char *address);
+/* The place of a round that began under another coordinator; NULL: there is none for it. */
+struct member_node *member_session_adopt(struct member *m, const struct ctl_hello *h,
+                                         const char *address);
 
 /* ---- member_fail.c ---- */
 void member_failure_clear(struct member_failure *f);
@@ -109,7 +148,9 @@ void member_form_try(struct member *m);   /* assign if everybody needed is here 
 void member_form_expire(struct member *m);
 
 /* ---- member_round.c ---- */
-void member_stop_round(struct member *m, int signo, const char *why); /* RUNNING -> STOPPING */
+void member_stop_round(struct member *m, int signo, const char *why);  /* RUNNING -> STOPPING */
+void member_stop_again(struct member *m, const struct member_node *n); /* the same order */
+void member_end_again(struct member *m, const struct member_node *n);
 void member_round_check(struct member *m); /* has everybody stopped? then what? */
 void member_end(struct member *m, int exit_status);
 const struct member_node *member_lead(const struct member *m);

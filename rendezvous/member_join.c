@@ -19,6 +19,21 @@ static bool is_codes(struct mu_slice s)
     return s.len == 0 || s.len == EXIT_CODES_BYTES;
 }
 
+/* A node that has been silent for two beats may be gone, and this its successor. */
+static int refuse_rank(const struct member *m, const struct member_node *n, struct mu_err *err)
+{
+    int64_t silent_ms = m->now_ms - n->heard_ms;
+    if (n->is_away || silent_ms > 2 * member_heartbeat_ms(m)) {
+        return mu_err_set(err, MU_E_CANCELED, 0,
+                          "--node-rank %d is that of %s (%s, pid %u), which has not been heard of "
+                          "for %.1f s; it is free once that is given up",
+                          n->wanted_rank, n->name, n->address, n->pid, (double)silent_ms / 1e3);
+    }
+    return mu_err_set(err, MU_E_REFUSED, 0,
+                      "--node-rank %d is taken by %s (%s, pid %u); every node needs its own",
+                      n->wanted_rank, n->name, n->address, n->pid);
+}
+
 static int check_hello(const struct member *m, const struct ctl_hello *h, struct mu_err *err)
 {
     if (!mu_names_is_presentable(h->node_name) || !mu_names_is_label(h->role)) {
@@ -37,7 +52,7 @@ static int check_hello(const struct member *m, const struct ctl_hello *h, struct
         !is_span(h->min_uptime_ms) || !is_codes(h->stop_codes) || !is_codes(h->retry_codes) ||
         h->node_timeout_ms < MU_MIN_NODE_TIMEOUT_MS || !is_span(h->node_timeout_ms) ||
         !is_span(h->join_timeout_ms) || !is_span(h->last_call_ms) || !is_span(h->grace_ms) ||
-        h->node_rank < RANK_NONE || h->sched_rank < RANK_NONE || h->current_round > MU_MAX_ROUND) {
+        h->node_rank < RANK_NONE || h->sched_rank < RANK_NONE || !member_session_is_whole(h)) {
         return mu_err_set(err, MU_E_REFUSED, 0, "a number in the request is out of range");
     }
     if (m->state == MEMBER_ENDED) {
@@ -64,10 +79,7 @@ static int check_hello(const struct member *m, const struct ctl_hello *h, struct
         const struct member_node *n = m->nodes[i];
         if (member_node_is_live(n) && n->wanted_rank == h->node_rank &&
             n->agent_id != h->agent_id) {
-            return mu_err_set(
-                err, MU_E_REFUSED, 0,
-                "--node-rank %d is taken by %s (%s, pid %u); every node needs its own",
-                h->node_rank, n->name, n->address, n->pid);
+            return refuse_rank(m, n, err);
         }
     }
     return 0;
@@ -90,7 +102,7 @@ static void configure(struct member *m, const struct ctl_hello *h)
     m->last_call_ms = h->last_call_ms;
     m->node_timeout_ms = h->node_timeout_ms;
     m->grace_ms = h->grace_ms;
-    m->next_heartbeat_ms = m->now_ms + member_heartbeat_ms(m);
+    m->next_pulse_ms = m->now_ms + member_heartbeat_ms(m);
     member_form_begin(m);
 }
 
@@ -111,27 +123,29 @@ static void purge(struct member *m)
     m->node_count = kept;
 }
 
-/* An agent that connects again before we know that its first connection is dead: one node, not two.
- */
-static void replace(struct member *m, const struct member_node *by)
+struct member_node *member_find_agent(const struct member *m, uint64_t agent_id)
 {
-    for (uint32_t i = 0; i < m->node_count; i++) {
-        struct member_node *n = m->nodes[i];
-        if (n->agent_id == by->agent_id && n != by && member_node_is_live(n)) {
-            member_node_gone(m, n, "its connection was lost, and it came back with another",
-                             CAUSE_OWN);
-            return;
+    for (uint32_t i = 0; agent_id != 0 && i < m->node_count; i++) {
+        if (m->nodes[i]->agent_id == agent_id && member_node_is_live(m->nodes[i])) {
+            return m->nodes[i];
         }
     }
+    return NULL;
 }
 
-static struct member_node *node_new(struct member *m, const struct ctl_hello *hello,
+bool member_knows(const struct member *m, const struct ctl_hello *hello)
+{
+    const struct member_node *n = member_find_agent(m, hello->agent_id);
+    return n != NULL && member_session_fits(m, n, hello);
+}
+
+struct member_node *member_node_new(struct member *m, const struct ctl_hello *hello,
                                     const char *address)
 {
     struct member_node *n = mu_alloc(sizeof(*n));
     *n = (struct member_node){
         .id = m->next_node_id++,
-        .state = hello->current_round != 0 ? MEMBER_NODE_STOPPING : MEMBER_NODE_JOINED,
+        .state = hello->is_busy != 0 ? MEMBER_NODE_STOPPING : MEMBER_NODE_JOINED,
         .node_rank = RANK_NONE,
         .previous_rank = RANK_NONE,
         .wanted_rank = hello->node_rank,
@@ -144,7 +158,7 @@ static struct member_node *node_new(struct member *m, const struct ctl_hello *he
         .address = mu_strdup(address),
         .joined_ms = m->now_ms,
         .heard_ms = m->now_ms,
-        .busy_round = hello->current_round,
+        .busy_round = hello->is_busy != 0 ? hello->current_round : 0,
         .wants_report = hello->wants_report != 0,
         .busy_deadline_ms = m->now_ms + m->grace_ms + MEMBER_KILL_ALLOWANCE_MS,
         .workers = mu_calloc(hello->slots, sizeof(struct member_worker)),
@@ -161,19 +175,45 @@ static struct member_node *node_new(struct member *m, const struct ctl_hello *he
     return n;
 }
 
-/* Workers of a round that is no more run there: of this job, before its connection was lost, or
- * before the coordinator was started anew. They must be gone before the next round. */
+/* Workers of a round that is no more run there: the node was given up. They must be gone before the
+ * next round. */
 static void note_busy(struct member *m, const struct member_node *n)
 {
     m->busy_count++;
     if (n->busy_deadline_ms < m->busy_deadline_ms) {
         m->busy_deadline_ms = n->busy_deadline_ms;
     }
-    if (!m->has_formed && m->round < n->busy_round) {
-        m->round = n->busy_round; /* numbers are not used again */
-    }
     member_log(m, MU_LOG_INFO, "%s still has workers of round %u; waiting for them to stop",
                n->name, n->busy_round);
+}
+
+void member_welcome(struct member *m, const struct member_node *n, bool is_resumed)
+{
+    member_send(m, n,
+                &(struct ctl_msg){.type = CTL_WELCOME,
+                                  .welcome = {.coordinator_id = m->config.coordinator_id,
+                                              .is_embedded = m->config.embedded_agent != 0,
+                                              .is_resumed = is_resumed,
+                                              .heartbeat_ms = member_heartbeat_ms(m),
+                                              .node_timeout_ms = m->node_timeout_ms}});
+}
+
+static const struct member_node *join_new(struct member *m, const struct ctl_hello *hello,
+                                          const char *address)
+{
+    struct member_node *n = member_node_new(m, hello, address);
+    member_welcome(m, n, false);
+    member_log(m, MU_LOG_INFO, "%s (%s, pid %u) joined job '%s' with %u workers", n->name,
+               n->address, n->pid, m->run_id, n->slots);
+    if (n->busy_round != 0) {
+        note_busy(m, n);
+    }
+    if (m->state == MEMBER_FORMING) {
+        member_form_try(m);
+    } else if (m->state == MEMBER_RUNNING && !member_node_is_placed(n)) {
+        member_tell_spare(m, n);
+    }
+    return n;
 }
 
 int64_t member_join(struct member *m, const struct ctl_hello *hello, const char *address,
@@ -181,29 +221,20 @@ int64_t member_join(struct member *m, const struct ctl_hello *hello, const char 
 {
     m->now_ms = now_ms;
     purge(m);
+    struct member_node *n = member_find_agent(m, hello->agent_id);
+    if (n != NULL && member_session_fits(m, n, hello)) {
+        member_session_resume(m, n, hello, address);
+        return n->id;
+    }
     if (check_hello(m, hello, err) != 0) {
         return -1;
+    }
+    if (n != NULL) {
+        member_node_gone(m, n, "its connection was lost, and it came back with another", CAUSE_OWN);
     }
     if (!m->is_configured) {
         configure(m, hello);
     }
-    struct member_node *n = node_new(m, hello, address);
-    member_send(m, n,
-                &(struct ctl_msg){.type = CTL_WELCOME,
-                                  .welcome = {.coordinator_id = m->config.coordinator_id,
-                                              .is_embedded = m->config.embedded_agent != 0,
-                                              .heartbeat_ms = member_heartbeat_ms(m),
-                                              .node_timeout_ms = m->node_timeout_ms}});
-    member_log(m, MU_LOG_INFO, "%s (%s, pid %u) joined job '%s' with %u workers", n->name,
-               n->address, n->pid, m->run_id, n->slots);
-    if (n->busy_round != 0) {
-        note_busy(m, n);
-    }
-    replace(m, n);
-    if (m->state == MEMBER_FORMING) {
-        member_form_try(m);
-    } else if (m->state == MEMBER_RUNNING && !member_node_is_placed(n)) {
-        member_tell_spare(m, n);
-    }
-    return n->id;
+    n = member_session_adopt(m, hello, address);
+    return n != NULL ? n->id : join_new(m, hello, address)->id;
 }

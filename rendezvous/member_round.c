@@ -33,10 +33,25 @@ const struct member_node *member_lead(const struct member *m)
 
 /* ---- stopping ---- */
 
+void member_stop_again(struct member *m, const struct member_node *n)
+{
+    int64_t grace_ms = m->round_kill_ms > m->now_ms ? m->round_kill_ms - m->now_ms : 0;
+    struct ctl_msg msg = {
+        .type = CTL_STOP,
+        .stop = {.round = m->round, .signo = m->round_signo, .grace_ms = grace_ms}};
+    struct member_effect *e = member_send(m, n, &msg);
+    e->text = mu_strdup(m->round_why);
+    e->msg.stop.reason = mu_slice_of(e->text);
+}
+
 void member_stop_round(struct member *m, int signo, const char *why)
 {
     int64_t grace_ms = signo == SIGKILL ? 0 : m->grace_ms;
     int64_t deadline_ms = m->now_ms + grace_ms + MEMBER_KILL_ALLOWANCE_MS;
+    m->round_signo = signo;
+    m->round_kill_ms = m->now_ms + grace_ms;
+    free(m->round_why);
+    m->round_why = mu_strdup(why);
     if (m->state == MEMBER_RUNNING) {
         member_goto(m, MEMBER_STOPPING);
         m->state_deadline_ms = deadline_ms;
@@ -50,11 +65,7 @@ void member_stop_round(struct member *m, int signo, const char *why)
             continue;
         }
         n->state = MEMBER_NODE_STOPPING;
-        struct ctl_msg msg = {.type = CTL_STOP,
-                              .stop = {.round = m->round, .signo = signo, .grace_ms = grace_ms}};
-        struct member_effect *e = member_send(m, n, &msg);
-        e->text = mu_strdup(why);
-        e->msg.stop.reason = mu_slice_of(e->text);
+        member_stop_again(m, n);
     }
     member_log(m, MU_LOG_INFO, "stopping round %u: %s", m->round, why);
 }
@@ -119,6 +130,16 @@ static void send_end(struct member *m, const struct member_node *n, const char *
     e->text = mu_asprintf("%s%s", text != NULL ? text : "", json != NULL ? json : "");
     e->msg.end.text = (struct mu_slice){.ptr = e->text, .len = text_len};
     e->msg.end.report = mu_slice_of(e->text + text_len);
+}
+
+void member_end_again(struct member *m, const struct member_node *n)
+{
+    char *summary = member_text_summary(m);
+    struct member_view view = member_look(m);
+    char *json = n->wants_report ? job_report_text(&view, summary) : NULL;
+    send_end(m, n, m->exit_status == 0 ? NULL : summary, false, json);
+    free(json);
+    free(summary);
 }
 
 void member_end(struct member *m, int exit_status)

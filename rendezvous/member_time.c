@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Time passes: heartbeats, silence, progress lines, and every deadline.
+ * Time passes: silence, progress lines, and every deadline.
  */
 #include "rendezvous/member_impl.h"
 
@@ -9,6 +9,24 @@
 static int64_t min_ms(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+static void give_up_silent(struct member *m, struct member_node *n)
+{
+    bool may_have_workers =
+        (member_node_is_placed(n) && n->state != MEMBER_NODE_STOPPED) || n->busy_round != 0;
+    if (may_have_workers) {
+        m->fence_ms = m->now_ms + m->node_timeout_ms / MEMBER_FENCE_OF_TIMEOUT;
+    }
+    double silent_s = (double)(m->now_ms - n->heard_ms) / 1e3;
+    char why[512];
+    if (n->is_away) {
+        snprintf(why, sizeof(why), "%s, and it did not come back for %.1f s", n->away_why,
+                 silent_s);
+    } else {
+        snprintf(why, sizeof(why), "not heard of for %.1f s", silent_s);
+    }
+    member_node_gone(m, n, why, CAUSE_OWN);
 }
 
 /* The moment a node that says nothing more is given up: known to the millisecond, so that its
@@ -21,24 +39,10 @@ static void check_silence(struct member *m)
         if (!member_node_is_live(n)) {
             continue;
         }
-        int64_t silent_ms = m->now_ms - n->heard_ms;
-        if (silent_ms >= m->node_timeout_ms) {
-            char why[128];
-            snprintf(why, sizeof(why), "not heard of for %.1f s", (double)silent_ms / 1e3);
-            member_node_gone(m, n, why, CAUSE_OWN);
+        if (m->now_ms - n->heard_ms >= m->node_timeout_ms) {
+            give_up_silent(m, n);
         } else {
             m->next_silence_ms = min_ms(m->next_silence_ms, n->heard_ms + m->node_timeout_ms);
-        }
-    }
-}
-
-static void send_heartbeats(struct member *m)
-{
-    m->next_heartbeat_ms = m->now_ms + member_heartbeat_ms(m);
-    for (uint32_t i = 0; i < m->node_count && m->state != MEMBER_ENDED; i++) {
-        if (member_node_is_live(m->nodes[i])) {
-            member_send(m, m->nodes[i],
-                        &(struct ctl_msg){.type = CTL_HEARTBEAT, .heartbeat = {.round = m->round}});
         }
     }
 }
@@ -49,7 +53,7 @@ static void send_heartbeats(struct member *m)
  */
 static void check_absence(struct member *m)
 {
-    int64_t due_ms = min_ms(m->next_heartbeat_ms, m->next_silence_ms);
+    int64_t due_ms = min_ms(m->next_pulse_ms, m->next_silence_ms);
     if (m->now_ms - due_ms <= m->node_timeout_ms / 2) {
         return;
     }
@@ -116,6 +120,24 @@ static void give_up_busy(struct member *m)
     }
 }
 
+int64_t member_clear_ms(const struct member *m)
+{
+    int64_t at = m->busy_deadline_ms;
+    at = m->away_count > 0 ? min_ms(at, m->next_silence_ms) : at;
+    return m->fence_ms != 0 ? min_ms(at, m->fence_ms) : at;
+}
+
+static void pass_fence(struct member *m)
+{
+    if (m->fence_ms == 0 || m->now_ms < m->fence_ms) {
+        return;
+    }
+    m->fence_ms = 0;
+    if (m->state == MEMBER_FORMING) {
+        member_form_try(m);
+    }
+}
+
 void member_tick(struct member *m, int64_t now_ms)
 {
     m->now_ms = now_ms;
@@ -123,12 +145,13 @@ void member_tick(struct member *m, int64_t now_ms)
         return;
     }
     check_absence(m);
-    if (now_ms >= min_ms(m->next_silence_ms, m->next_heartbeat_ms)) {
+    if (now_ms >= m->next_silence_ms) {
         check_silence(m);
     }
-    if (now_ms >= m->next_heartbeat_ms) {
-        send_heartbeats(m);
+    if (now_ms >= m->next_pulse_ms) {
+        m->next_pulse_ms = now_ms + member_heartbeat_ms(m);
     }
+    pass_fence(m);
     if (now_ms >= m->busy_deadline_ms) {
         give_up_busy(m);
     }
@@ -148,11 +171,12 @@ void member_tick(struct member *m, int64_t now_ms)
 
 int64_t member_deadline(const struct member *m)
 {
-    int64_t at = min_ms(min_ms(m->next_heartbeat_ms, m->next_silence_ms), m->busy_deadline_ms);
+    int64_t at = min_ms(min_ms(m->next_pulse_ms, m->next_silence_ms), m->busy_deadline_ms);
+    at = m->fence_ms != 0 ? min_ms(at, m->fence_ms) : at;
     switch (m->state) {
     case MEMBER_FORMING:
         at = min_ms(at, min_ms(m->next_waiting_ms, m->state_deadline_ms));
-        return m->busy_count > 0 ? at : min_ms(at, m->last_call_end_ms);
+        return member_is_clear(m) ? min_ms(at, m->last_call_end_ms) : at;
     case MEMBER_RUNNING:
         return at;
     case MEMBER_STOPPING:

@@ -191,6 +191,9 @@ static struct route_place *place_find(const struct store_route *r,
 void store_route_place(struct store_route *r, struct store_route_job *job, uint32_t round,
                        uint32_t node, const char *address)
 {
+    if (place_find(r, job, node) != NULL) {
+        return; /* it has come back */
+    }
     struct route_place *p = mu_alloc(sizeof(*p));
     p->job = job;
     p->round = round;

@@ -70,7 +70,7 @@ struct store_route_job *store_route_job_new(struct store_route *r, void *owner);
 void store_route_job_free(struct store_route *r, struct store_route_job *job); /* no round runs */
 
 /* `node` has a part in this round, and connects from `address`: any text that is equal for all
- * clients of one machine. */
+ * clients of one machine. Nothing new if it is said again. */
 void store_route_place(struct store_route *r, struct store_route_job *job, uint32_t round,
                        uint32_t node, const char *address);
 /* Its workers run; `pids` as in the message. Ignored of another round. */

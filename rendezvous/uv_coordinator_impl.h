@@ -106,7 +106,8 @@ char *job_status_document(struct coordinator *c, struct mu_slice run_id);
 bool route_at_once(struct peer *p, struct uv_store_server **ret_store);
 void route_data(struct peer *p); /* a c10d client's bytes have come; it may be gone after it */
 void route_round_begins(struct job *job, uint32_t round);
-void route_round_over(struct job *job); /* the store goes after it */
+void route_joined(struct job *job, uint32_t node); /* perhaps with a place in the round that runs */
+void route_round_over(struct job *job);            /* the store goes after it */
 void route_message(struct job *job, uint32_t node, const struct ctl_msg *msg); /* an agent's */
 void route_lost(struct job *job, uint32_t node);
 void route_tick(struct coordinator *c);

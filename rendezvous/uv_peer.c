@@ -112,7 +112,8 @@ static bool on_hello(struct peer *p, const struct ctl_hello *hello)
     }
     struct job *job = job_find(c, hello->run_id);
     bool is_over = job != NULL && member_look(job->member).state == MEMBER_ENDED;
-    if (is_over && c->run_id == NULL) {
+    bool is_old = is_over && member_knows(job->member, hello);
+    if (is_over && !is_old && c->run_id == NULL) {
         job_free(job); /* its result was kept for status; the same run id starts anew */
         job = NULL;
     }
@@ -128,12 +129,19 @@ static bool on_hello(struct peer *p, const struct ctl_hello *hello)
         }
         return false;
     }
+    struct peer *before = job_peer(job, (uint32_t)node);
+    if (before != NULL) {
+        peer_close(before); /* the connection the agent had, of which it has let go */
+    }
     TAILQ_REMOVE(&c->strangers, p, link);
     p->job = job;
     p->node = (uint32_t)node;
     uv_conn_set_timeout(p->conn, hello->node_timeout_ms);
     job_attach(job, p->node, p);
     job_carry_out(job);
+    if (job->peers[node] == p) {
+        route_joined(job, p->node);
+    }
     return job->peers[node] == p;
 }
 

@@ -77,16 +77,29 @@ void route_tick(struct coordinator *c)
 
 /* ---- rounds ---- */
 
-void route_round_begins(struct job *job, uint32_t round)
+static void place(struct job *job, uint32_t round, const struct member_node *n)
 {
     struct coordinator *c = job->coordinator;
+    const struct peer *p = job_peer(job, n->id);
+    if (!is_embedded(c) && n->node_rank >= 0 && p != NULL) {
+        store_route_place(c->route, job->route, round, n->id, machine_of(p->conn));
+    }
+}
+
+void route_joined(struct job *job, uint32_t node)
+{
     struct member_view view = member_look(job->member);
-    for (uint32_t i = 0; !is_embedded(c) && i < view.node_count; i++) {
-        const struct member_node *n = view.nodes[i];
-        const struct peer *p = job_peer(job, n->id);
-        if (n->node_rank >= 0 && p != NULL) {
-            store_route_place(c->route, job->route, round, n->id, machine_of(p->conn));
-        }
+    const struct member_node *n = member_get_node(job->member, node);
+    if (job->store != NULL && n != NULL) {
+        place(job, view.round, n);
+    }
+}
+
+void route_round_begins(struct job *job, uint32_t round)
+{
+    struct member_view view = member_look(job->member);
+    for (uint32_t i = 0; i < view.node_count; i++) {
+        place(job, round, view.nodes[i]);
     }
 }
 

@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MAX_OPS = 400, MAX_TICKS = 60000, MAX_NODES = 24 };
+enum { MAX_OPS = 400, MAX_TICKS = 60000, MAX_NODES = 24, MAX_ADOPTED = 3 };
 
 static struct mu_reader in;
 static struct member *m;
@@ -38,11 +38,11 @@ static void take(void)
         MU_REQUIRE(!has_over || e->kind == MEMBER_DROP || e->kind == MEMBER_LOG);
         switch (e->kind) {
         case MEMBER_SEND:
-            MU_REQUIRE(e->node < joined);
+            MU_REQUIRE(e->node < joined + MAX_ADOPTED);
             check_message(&e->msg);
             break;
         case MEMBER_DROP:
-            MU_REQUIRE(e->node < joined);
+            MU_REQUIRE(e->node < joined + MAX_ADOPTED);
             break;
         case MEMBER_NEW_ROUND:
             MU_REQUIRE(e->round > last_round);
@@ -102,7 +102,20 @@ static void op_join(void)
                           .last_call_ms = spans[times / 9 % 7],
                           .node_timeout_ms = spans[3 + times / 63U],
                           .grace_ms = spans[times % 5],
-                          .current_round = (who & 0x20U) != 0 ? who & 3U : 0};
+                          .current_round = (who & 0x20U) != 0 ? who & 3U : 0,
+                          .is_busy = who >> 3 & 1U,
+                          .restart_count = who >> 4 & 1U,
+                          .place = who >> 2 & 1U,
+                          .node_count = 1 + (who >> 1 & 1U),
+                          .first_rank = who >> 2 & 3U,
+                          .world_size = 6,
+                          .role_first_rank = who >> 2 & 1U,
+                          .role_world_size = 6,
+                          .spares = who >> 6 & 1U,
+                          .scale_up = times % 4U,
+                          .max_node_losses = who & 1U,
+                          .restart_window_ms = spans[shape % MU_COUNT(spans)],
+                          .min_uptime_ms = spans[who % MU_COUNT(spans)]};
     struct mu_err err = MU_ERR_INIT;
     /* A span of years is legal and would take as many steps to wait for. */
     h.join_timeout_ms = h.join_timeout_ms == INT64_MAX ? 60000 : h.join_timeout_ms;
@@ -110,8 +123,10 @@ static void op_join(void)
         return;
     }
     int64_t node = member_join(m, &h, "10.0.0.1", now, &err);
-    MU_REQUIRE(node == (int64_t)joined || (node == -1 && err.code != MU_E_NONE));
-    joined += node >= 0;
+    MU_REQUIRE(node >= 0 || (node == -1 && err.code != MU_E_NONE));
+    /* Its own number, that of its former self, or after as many places as an adopted round has. */
+    MU_REQUIRE(node <= (int64_t)joined + MAX_ADOPTED);
+    joined = node >= (int64_t)joined ? (uint32_t)node + 1 : joined;
 }
 
 static void give(uint32_t node, const struct ctl_msg *msg)

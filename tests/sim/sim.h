@@ -89,7 +89,8 @@ struct sim_agent {
 /* One TCP connection. Bytes and the close arrive in order. */
 struct sim_link {
     uint32_t agent;
-    int64_t node; /* at the coordinator; -1 before HELLO */
+    int64_t node;      /* at the coordinator; -1 before HELLO */
+    int64_t joined_ms; /* when it became that */
     bool is_agent_open;
     bool is_coordinator_open;
     bool has_preface;

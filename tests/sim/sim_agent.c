@@ -271,6 +271,8 @@ void sim_agent_carry_out(struct sim *s, uint32_t agent)
         case AGENT_PASS:
             sim_trace(s, "%s passes signal %d", a->name, e->signo);
             break;
+        case AGENT_LEASE:
+            break;
         case AGENT_LOOK: /* nobody asks here: there are no c10d clients */
             agent_looked(a->engine, e->msg.whose.token, CTL_OWNED_NO);
             break;

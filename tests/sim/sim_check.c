@@ -34,11 +34,12 @@ static bool is_stuck(const struct sim_agent *a)
 }
 
 /* The agent of a node the coordinator is connected with, NULL if the connection is half dead. */
-static struct sim_agent *agent_of_node(struct sim *s, uint32_t node)
+static struct sim_agent *agent_of_node(struct sim *s, uint32_t node, int64_t *ret_joined_ms)
 {
     for (uint32_t i = s->link_count; i-- > 0;) {
         const struct sim_link *l = &s->links[i];
         if (l->node == (int64_t)node && l->is_coordinator_open) {
+            *ret_joined_ms = l->joined_ms;
             return l->is_agent_open ? &s->agents[l->agent] : NULL;
         }
     }
@@ -58,7 +59,7 @@ static void on_new_round(struct sim *s, uint32_t round)
         const struct sim_link *l = &s->links[i];
         const struct sim_agent *a = &s->agents[l->agent];
         if (l->node >= 0 && l->is_agent_open && l->is_coordinator_open && a->life == SIM_AGENT_UP &&
-            a->procs.is_open && !is_stuck(a)) {
+            a->procs.is_open && a->procs.assignment.round != round && !is_stuck(a)) {
             sim_violate(s, "round %u begins while processes of round %u live on %s", round,
                         a->procs.assignment.round, a->name);
         }
@@ -72,9 +73,16 @@ static void on_assign(struct sim *s, uint32_t node, const struct ctl_assign *ass
     if (node >= SIM_MAX_NODES) {
         return;
     }
-    if (assign->round != c->last_round || c->round_of_node[node] == assign->round) {
-        sim_violate(s, "node %u gets a second or strange assignment of round %u", node,
-                    assign->round);
+    if (c->round_of_node[node] == assign->round) {
+        c->assigned--; /* it is said again after a connection that was lost */
+        if (c->rank_of_node[node] != (int32_t)assign->node_rank) {
+            sim_violate(s, "node %u gets two places in round %u", node, assign->round);
+        }
+        return;
+    }
+    if (assign->round != c->last_round) {
+        sim_violate(s, "node %u gets an assignment of round %u in round %u", node, assign->round,
+                    c->last_round);
     }
     /* Who took part in the round before keeps its place, unless there are no longer as many. */
     bool was_in = c->rank_of_node[node] >= 0 && c->round_of_node[node] + 1 == assign->round;
@@ -87,12 +95,24 @@ static void on_assign(struct sim *s, uint32_t node, const struct ctl_assign *ass
     c->round_of_node[node] = assign->round;
 }
 
+/* Some of an adopted round have not come back. */
+static bool is_incomplete(const struct member_view *view)
+{
+    for (uint32_t i = 0; view->is_adopted && i < view->node_count; i++) {
+        if (view->nodes[i]->node_rank >= 0 && view->nodes[i]->agent_id == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A permutation of 0 .. world-1, in blocks of each node's slots, in the order of node ranks. */
 static void check_ranks(struct sim *s)
 {
     struct sim_check *c = &s->check;
     struct member_view view = member_look(s->member);
-    if (c->is_checked || view.state != MEMBER_RUNNING || view.round != c->last_round) {
+    if (c->is_checked || view.state != MEMBER_RUNNING || view.round != c->last_round ||
+        is_incomplete(&view)) {
         return;
     }
     c->is_checked = true;
@@ -113,10 +133,11 @@ static void check_ranks(struct sim *s)
             world += n->slots;
         }
     }
-    if (rank != c->assigned || world != view.world_size || rank < view.min_nodes ||
+    uint32_t assigned = view.is_adopted ? rank : c->assigned;
+    if (rank != assigned || world != view.world_size || rank < view.min_nodes ||
         rank > view.max_nodes) {
         sim_violate(s, "%u nodes and %u workers, but %u assignments and a world of %u", rank, world,
-                    c->assigned, view.world_size);
+                    assigned, view.world_size);
     }
 }
 
@@ -129,6 +150,10 @@ static void check_success(struct sim *s, const struct member_view *view)
         const struct member_node *n = view->nodes[i];
         if (n->node_rank < 0) {
             continue;
+        }
+        if (n->agent_id == 0) {
+            sim_violate(s, "success, but %s has not come back", n->name);
+            return;
         }
         const struct sim_agent *a = &s->agents[n->agent_id - 1000];
         for (uint32_t w = 0; w < n->slots; w++) {
@@ -145,6 +170,9 @@ static void check_blame(struct sim *s, const struct member_view *view)
 {
     for (uint32_t i = 0; i < view->node_count && view->failure->blame != CAUSE_OWN; i++) {
         const struct member_node *n = view->nodes[i];
+        if (n->agent_id == 0) {
+            continue;
+        }
         const struct sim_agent *a = &s->agents[n->agent_id - 1000];
         for (uint32_t w = 0; n->node_rank >= 0 && w < n->slots; w++) {
             struct outcome o = n->workers[w].outcome;
@@ -170,8 +198,11 @@ static void check_culprit(struct sim *s, const struct member_view *view, int exi
     check_blame(s, view);
     for (uint32_t i = 0; i < view->node_count && !f->is_node; i++) {
         const struct member_node *n = view->nodes[i];
+        if (n->id != f->node || n->agent_id == 0) {
+            continue;
+        }
         const struct sim_agent *a = &s->agents[n->agent_id - 1000];
-        if (n->id != f->node || a->procs.assignment.round != view->round) {
+        if (a->procs.assignment.round != view->round) {
             continue;
         }
         struct outcome o = a->procs.workers[f->local_rank].outcome;
@@ -266,14 +297,17 @@ static void check_told(struct sim *s)
     }
     int64_t since =
         c->stopping_since_ms > s->calm_since_ms ? c->stopping_since_ms : s->calm_since_ms;
-    if (s->now_ms <= since + 2 * s->config.latency_max_ms) {
+    int64_t patience_ms = 2 * s->config.latency_max_ms;
+    if (s->now_ms <= since + patience_ms) {
         return;
     }
     struct member_view view = member_look(s->member);
     for (uint32_t i = 0; i < view.node_count; i++) {
         const struct member_node *n = view.nodes[i];
-        const struct sim_agent *a = agent_of_node(s, n->id);
-        if (n->state == MEMBER_NODE_STOPPING && n->node_rank >= 0 && a != NULL &&
+        int64_t joined_ms = 0;
+        const struct sim_agent *a = agent_of_node(s, n->id, &joined_ms);
+        bool is_new = s->now_ms <= joined_ms + patience_ms;
+        if (n->state == MEMBER_NODE_STOPPING && n->node_rank >= 0 && a != NULL && !is_new &&
             a->procs.is_open && !a->procs.was_told && a->procs.alive > 0) {
             sim_violate(s, "%s was not told to stop its workers", a->name);
         }

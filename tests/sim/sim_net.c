@@ -178,6 +178,16 @@ void sim_coordinator_carry_out(struct sim *s)
     }
 }
 
+/* The connection that a node had before it came back, which its agent knows to be dead. */
+static void let_go_of_former(struct sim *s, int32_t link, int64_t node)
+{
+    int32_t former = find_link(s, (uint32_t)node);
+    if (former >= 0 && former != link) {
+        sim_link_close(s, former, false, false);
+        s->links[former].node = -1;
+    }
+}
+
 static void on_hello(struct sim *s, int32_t link, const struct ctl_hello *hello)
 {
     struct mu_err err = MU_ERR_INIT;
@@ -193,7 +203,9 @@ static void on_hello(struct sim *s, int32_t link, const struct ctl_hello *hello)
         sim_link_send(s, link, false, &msg, false);
         sim_link_close(s, link, false, false);
     } else {
+        let_go_of_former(s, link, node);
         s->links[link].node = node;
+        s->links[link].joined_ms = s->now_ms;
     }
     sim_coordinator_carry_out(s);
 }

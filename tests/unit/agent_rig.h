@@ -19,6 +19,8 @@
 
 static struct agent *a;
 static int64_t now;
+static uint64_t last_beat;
+static int64_t lease; /* the last one the workers were given */
 static struct mu_buf did;
 static struct mu_buf said;
 
@@ -65,7 +67,9 @@ static void describe_send(const struct ctl_msg *msg)
 {
     mu_buf_printf(&did, "%s", ctl_type_name(msg->type));
     if (msg->type == CTL_HELLO && msg->hello.current_round != 0) {
-        mu_buf_printf(&did, " r%u", msg->hello.current_round);
+        mu_buf_printf(&did, " r%u%s", msg->hello.current_round, msg->hello.is_busy ? "" : " over");
+    } else if (msg->type == CTL_HEARTBEAT) {
+        last_beat = msg->heartbeat.beat;
     } else if (msg->type == CTL_STOPPED) {
         mu_buf_printf(&did, " r%u left %u", msg->stopped.round, msg->stopped.left);
     } else if (msg->type == CTL_LEAVE) {
@@ -83,6 +87,10 @@ static void take(void)
     while ((e = agent_take(a)) != NULL) {
         if (e->kind == AGENT_LOG || e->kind == AGENT_PRINT) {
             mu_buf_printf(&said, "%s\n", e->text);
+            continue;
+        }
+        if (e->kind == AGENT_LEASE) {
+            lease = e->until_ms;
             continue;
         }
         mu_buf_printf(&did, "%s", did.len > 0 ? "; " : "");
@@ -114,6 +122,7 @@ static void take(void)
         case AGENT_EXIT:
             mu_buf_printf(&did, "exit %d", e->exit_status);
             break;
+        case AGENT_LEASE:
         case AGENT_LOG:
         case AGENT_PRINT:
         case AGENT_OVER:
@@ -155,6 +164,16 @@ __attribute__((unused)) static void hear_welcome(bool is_embedded)
     hear(&(struct ctl_msg){.type = CTL_WELCOME,
                            .welcome = {.coordinator_id = 7,
                                        .is_embedded = is_embedded,
+                                       .heartbeat_ms = 1000,
+                                       .node_timeout_ms = 5000}});
+}
+
+__attribute__((unused)) static void hear_welcome_back(bool is_embedded)
+{
+    hear(&(struct ctl_msg){.type = CTL_WELCOME,
+                           .welcome = {.coordinator_id = 8,
+                                       .is_embedded = is_embedded,
+                                       .is_resumed = 1,
                                        .heartbeat_ms = 1000,
                                        .node_timeout_ms = 5000}});
 }
@@ -208,15 +227,16 @@ __attribute__((unused)) static void run(bool is_embedded)
     assert_int_equal(agent_get_state(a), AGENT_RUNNING);
 }
 
-/* Time passes as the engine asks for it; the coordinator is heard of all along, if it is there. */
+/* Time passes as the engine asks for it; the coordinator answers every beat, if it is there. */
 __attribute__((unused)) static void pass(int64_t until, bool is_heard)
 {
     while (agent_deadline(a) <= until) {
         now = agent_deadline(a) > now ? agent_deadline(a) : now;
-        if (is_heard) {
-            hear(&(struct ctl_msg){.type = CTL_HEARTBEAT});
-        }
         agent_tick(a, now);
+        take();
+        if (is_heard) {
+            hear(&(struct ctl_msg){.type = CTL_HEARTBEAT, .heartbeat = {.beat = last_beat}});
+        }
     }
     now = until;
 }

@@ -72,6 +72,8 @@ static void rig_describe(const struct member_effect *e)
     if (msg->type == CTL_ASSIGN) {
         mu_buf_printf(&did, " r%u node %u/%u ranks %u/%u", msg->assign.round, msg->assign.node_rank,
                       msg->assign.node_count, msg->assign.first_rank, msg->assign.world_size);
+    } else if (msg->type == CTL_WELCOME) {
+        mu_buf_printf(&did, "%s", msg->welcome.is_resumed ? " back" : "");
     } else if (msg->type == CTL_STOP) {
         mu_buf_printf(&did, " r%u sig %d grace %lld", msg->stop.round, msg->stop.signo,
                       (long long)msg->stop.grace_ms);
@@ -210,6 +212,12 @@ __attribute__((unused)) static void hear_stopped(uint32_t node, uint32_t round, 
 {
     struct ctl_msg msg = {.type = CTL_STOPPED, .stopped = {.round = round, .left = left}};
     assert_int_equal(hear(node, &msg), 0);
+}
+
+__attribute__((unused)) static void stop_both(uint32_t round)
+{
+    hear_stopped(0, round, 0);
+    hear_stopped(1, round, 0);
 }
 
 __attribute__((unused)) static void hear_leave(uint32_t node, int signo)

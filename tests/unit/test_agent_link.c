@@ -213,9 +213,9 @@ static void test_embedded_lost(void **state)
 {
     (void)state;
     run(true);
-    agent_disconnected(a, false, "connection reset", now);
+    agent_disconnected(a, true, "connection closed", now);
     expect("signal 15");
-    expect_said("lost the node with the coordinator, 10.0.0.1:29500: connection reset; stopping");
+    expect_said("lost the agent with the coordinator, at 10.0.0.1:29500: connection closed");
     end_worker(0, 0);
     end_worker(1, 0);
     agent_workers_gone(a, now);
@@ -268,7 +268,78 @@ static void test_silence(void **state)
     expect("HEARTBEAT; HEARTBEAT; HEARTBEAT; HEARTBEAT");
     pass(6000, false);
     expect("disconnect; signal 15");
-    expect_said("nothing heard from the coordinator at 10.0.0.1:29500 for 5.0 s: cut off");
+    expect_said("cut off from the coordinator at 10.0.0.1:29500 for 5.0 s (it does not answer)");
+    pass(6499, false);
+    expect("");
+    pass(6500, false);
+    expect("kill"); /* the grace time is a second, but others may take this place */
+}
+
+/* Only answers count, and by when their question was sent. */
+static void test_lease(void **state)
+{
+    (void)state;
+    run(false);
+    assert_int_equal(lease, 1000 + 5000 + 750);
+    pass(3999, false);
+    hear_stop(7, SIGTERM, 0); /* of no round of ours, but a sign of life */
+    hear(&(struct ctl_msg){.type = CTL_HEARTBEAT, .heartbeat = {.beat = last_beat}});
+    take();
+    assert_int_equal(lease, 3000 + 5000 + 750);
+    hear(&(struct ctl_msg){.type = CTL_HEARTBEAT, .heartbeat = {.beat = 1}});
+    hear(&(struct ctl_msg){.type = CTL_HEARTBEAT, .heartbeat = {.beat = last_beat + 1}});
+    hear(&(struct ctl_msg){.type = CTL_HEARTBEAT, .heartbeat = {.beat = UINT64_MAX}});
+    forget();
+    assert_int_equal(lease, 3000 + 5000 + 750);
+    pass(7999, false);
+    assert_int_equal(agent_get_state(a), AGENT_RUNNING);
+    pass(8000, false);
+    assert_int_equal(agent_get_state(a), AGENT_STOPPING);
+}
+
+/* The connection broke, and the coordinator has kept our place: all is said again. */
+static void test_resumed(void **state)
+{
+    (void)state;
+    run(false);
+    end_worker(1, 0);
+    forget();
+    agent_disconnected(a, false, "connection reset", now);
+    end_worker(0, 3);
+    expect("signal 15");
+    agent_connected(a, now);
+    expect("HELLO r1");
+    hear_welcome_back(false);
+    expect("STARTED; EXITED 1 tail 0; EXITED 0 tail 4");
+    assert_int_equal(agent_get_state(a), AGENT_STOPPING);
+    agent_workers_gone(a, now);
+    expect("STOPPED r1 left 0");
+    agent_disconnected(a, false, "connection reset", now);
+    agent_connected(a, now);
+    hear_welcome_back(false);
+    expect("HELLO r1 over; STARTED; EXITED 1 tail 0; EXITED 0 tail 4; STOPPED r1 left 0");
+    hear_assign(1); /* which was on its way when that round ended: not again */
+    expect("");
+    hear_assign(2);
+    expect("start r2");
+}
+
+/* One that lives in an agent, too, may be out of reach for a moment; not if nobody is there. */
+static void test_embedded_out_of_reach(void **state)
+{
+    (void)state;
+    run(true);
+    agent_disconnected(a, false, "connection reset", now);
+    expect("");
+    pass(now + 50, false);
+    expect("connect");
+    agent_connected(a, now);
+    hear_welcome_back(true);
+    expect("HELLO r1; STARTED");
+    agent_disconnected(a, false, "connection reset", now);
+    agent_disconnected(a, true, "connection refused", now);
+    expect("signal 15");
+    expect_said("lost the agent with the coordinator");
 }
 
 /* This process stood still: what the coordinator said meanwhile has not been read yet. */
@@ -319,6 +390,9 @@ int main(void)
         TEST(test_standalone_lost),
         TEST(test_standalone_back),
         TEST(test_silence),
+        TEST(test_lease),
+        TEST(test_resumed),
+        TEST(test_embedded_out_of_reach),
         TEST(test_pause),
         TEST(test_end_with_workers),
     };

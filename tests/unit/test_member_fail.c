@@ -3,12 +3,6 @@
 #include "tests/unit/member_rig.h"
 
 /* Both nodes say that round `round` is over on them. */
-static void stop_both(uint32_t round)
-{
-    hear_stopped(0, round, 0);
-    hear_stopped(1, round, 0);
-}
-
 static void test_worker_fails(void **state)
 {
     (void)state;
@@ -130,7 +124,8 @@ static void test_replacement(void **state)
     now += 50000;
     hear_heartbeat(0);
     join("node9");
-    expect("2 WELCOME; round 2; 0 ASSIGN r2 node 0/2 ranks 0/4; 2 ASSIGN r2 node 1/2 ranks 2/4");
+    expect("0 HEARTBEAT; 2 WELCOME; round 2; 0 ASSIGN r2 node 0/2 ranks 0/4; "
+           "2 ASSIGN r2 node 1/2 ranks 2/4");
 }
 
 static void test_no_replacement(void **state)
@@ -319,25 +314,6 @@ static void test_joins_while_stopping(void **state)
     expect("round 2; 2 ASSIGN r2 node 0/2 ranks 0/4; 1 ASSIGN r2 node 1/2 ranks 2/4");
 }
 
-/* One agent is one node, also if its first connection is not known to be dead. */
-static void test_agent_comes_back(void **state)
-{
-    (void)state;
-    hello.node_rank = 0;
-    join("node1");
-    hello.node_rank = 1;
-    join("node2");
-    forget();
-    hello.agent_id = 101;
-    hello.current_round = 1;
-    join("node2");
-    expect("2 WELCOME; drop 1; 0 STOP r1 sig 15 grace 1000");
-    hear_stopped(0, 1, 0);
-    expect("");
-    hear_stopped(2, 1, 0);
-    expect("round 2; 0 ASSIGN r2 node 0/2 ranks 0/4; 2 ASSIGN r2 node 1/2 ranks 2/4");
-}
-
 static void test_messages_after_the_end(void **state)
 {
     (void)state;
@@ -381,7 +357,6 @@ int main(void)
         TEST(test_stop_during_restart),
         TEST(test_deadline_of_stopping_does_not_move),
         TEST(test_joins_while_stopping),
-        TEST(test_agent_comes_back),
         TEST(test_messages_after_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
