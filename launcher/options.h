@@ -10,6 +10,7 @@
 
 #include "muster/addr.h"
 #include "muster/err.h"
+#include "muster/exit_codes.h"
 #include "muster/limits.h"
 
 #include <stdbool.h>
@@ -118,6 +119,8 @@ struct options {
     const char *target;                /* status: HOST:PORT as given; NULL if missing */
     struct mu_endpoint target_address; /* status: valid after options_check() */
     struct options_rendezvous rendezvous;
+    struct exit_codes stop_codes;  /* run: of --stop-exit-codes, valid after options_check() */
+    struct exit_codes retry_codes; /* run: of --retry-exit-codes, the same */
 
     enum options_origin origin[OPTION_COUNT];
     char own_rdzv_id[37];                /* storage of a generated rdzv_id */

@@ -155,6 +155,34 @@ static void check_grace(struct options *opts)
     }
 }
 
+static int check_codes(const char *text, enum options_id id, const struct options *opts,
+                       struct exit_codes *ret_codes, struct mu_err *err)
+{
+    char name[64];
+    options_origin_name(id, opts->origin[id], name, sizeof(name));
+    return exit_codes_parse(text != NULL ? text : "", ret_codes, err) == 0
+               ? 0
+               : mu_err_wrap(err, "%s", name);
+}
+
+static int check_exit_codes(struct options *opts, struct mu_err *err)
+{
+    if (check_codes(opts->stop_exit_codes, OPTION_stop_exit_codes, opts, &opts->stop_codes, err) !=
+            0 ||
+        check_codes(opts->retry_exit_codes, OPTION_retry_exit_codes, opts, &opts->retry_codes,
+                    err) != 0) {
+        return -1;
+    }
+    int both = exit_codes_common(&opts->stop_codes, &opts->retry_codes);
+    if (both >= 0) {
+        return mu_err_set(err, MU_E_USAGE, 0,
+                          "--stop-exit-codes and --retry-exit-codes both have %d: one ends the job "
+                          "with it, the other starts it again",
+                          both);
+    }
+    return 0;
+}
+
 static int check_run(struct options *opts, struct mu_err *err)
 {
     if (opts->run_path) {
@@ -174,7 +202,7 @@ static int check_run(struct options *opts, struct mu_err *err)
     }
     if (check_backend(opts, err) != 0 || rdzv_conf_apply(opts, err) != 0 ||
         find_coordinator(opts, err) != 0 || check_node(opts, err) != 0 ||
-        output_plan_check(opts, err) != 0) {
+        check_exit_codes(opts, err) != 0 || output_plan_check(opts, err) != 0) {
         return -1;
     }
     check_grace(opts);

@@ -5,7 +5,8 @@
  */
 #pragma once
 
-#include <stdbool.h>
+#include "muster/exit_codes.h"
+
 #include <stdint.h>
 
 /* What becomes of a node that joins while the job runs on fewer than it may. */
@@ -15,18 +16,6 @@ enum job_scale_up {
     JOB_SCALE_UP_NEVER,        /* it only takes the place of a node that is lost */
 };
 enum { JOB_SCALE_UP_LAST = JOB_SCALE_UP_NEVER };
-
-/* A set of exit codes, 0 to 255. */
-enum { EXIT_CODES_BYTES = 32 };
-struct exit_codes {
-    uint8_t bits[EXIT_CODES_BYTES]; /* code 8 * i + b: bit b of byte i */
-};
-
-static inline bool exit_codes_has(const struct exit_codes *set, int code)
-{
-    return code >= 0 && code < 8 * EXIT_CODES_BYTES &&
-           (set->bits[code / 8] & 1U << (unsigned)(code % 8)) != 0;
-}
 
 /* Times in milliseconds. */
 struct job_policy {

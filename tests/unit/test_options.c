@@ -196,10 +196,12 @@ static void test_abbreviations(void **state)
     /* --node-rank is torchrun's; --node-name and --node-timeout, ours, do not get in its way */
     MUST(&o, ARGS("--node", "0", "t.py"));
     assert_int_equal(o.node_rank, 0);
+    MUST(&o, ARGS("--max", "3", "t.py"));
+    assert_int_equal(o.max_restarts, 3);
     ASSERT_FAILS("option '--master' is ambiguous: --master-addr, --master-port",
                  ARGS("--master", "x", "t.py"));
     ASSERT_FAILS("option '--m' is ambiguous: --master-addr, --master-port, --module, "
-                 "--max-restarts, --monitor-interval",
+                 "--max-restarts, --min-uptime, --max-node-losses, --monitor-interval",
                  ARGS("--m", "x", "t.py"));
 }
 
