@@ -69,6 +69,9 @@ void member_free(struct member *m)
         free(m->refusals[i]);
     }
     member_failure_clear(&m->failure);
+    restart_history_fini(&m->history);
+    event_ring_fini(&m->events);
+    free(m->no_restart_why);
     free(m->stop_why);
     free(m->round_why);
     free(m->nodes);
@@ -99,16 +102,39 @@ struct member_effect *member_send(struct member *m, const struct member_node *n,
     return e;
 }
 
-void member_log(struct member *m, enum mu_log_level level, const char *fmt, ...)
+static const char *log_text(struct member *m, enum mu_log_level level, const char *fmt,
+                            va_list args)
 {
     char text[1024];
-    va_list args;
-    va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
     struct member_effect *e = member_effect_add(m, MEMBER_LOG);
     e->level = level;
     e->text = mu_strdup(text);
+    return e->text;
+}
+
+void member_log(struct member *m, enum mu_log_level level, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    log_text(m, level, fmt, args);
+    va_end(args);
+}
+
+void member_record(struct member *m, enum mu_log_level level, enum event_kind kind,
+                   const struct member_node *n, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    const char *text = log_text(m, level, fmt, args);
+    va_end(args);
+    member_note(m, kind, n, text);
+}
+
+void member_note(struct member *m, enum event_kind kind, const struct member_node *n,
+                 const char *text)
+{
+    event_ring_add(&m->events, m->now_ms, m->round, kind, n != NULL ? n->name : NULL, text);
 }
 
 const struct member_effect *member_take(struct member *m)
@@ -164,7 +190,8 @@ struct member_node *member_find_node(const struct member *m, uint32_t id)
     return low < m->node_count && m->nodes[low]->id == id ? m->nodes[low] : NULL;
 }
 
-static int on_started(struct member_node *n, const struct ctl_started *s, struct mu_err *err)
+static int on_started(struct member *m, struct member_node *n, const struct ctl_started *s,
+                      struct mu_err *err)
 {
     if (s->pids.len != (size_t)n->slots * sizeof(uint32_t)) {
         return mu_err_set(err, MU_E_PROTOCOL, 0, "STARTED with %zu bytes of pids for %u workers",
@@ -176,6 +203,8 @@ static int on_started(struct member_node *n, const struct ctl_started *s, struct
     }
     if (n->state == MEMBER_NODE_ASSIGNED) {
         n->state = MEMBER_NODE_RUNNING;
+        m->started_count++;
+        m->last_started_ms = m->now_ms;
     }
     return 0;
 }
@@ -193,10 +222,10 @@ static void set_stopped(struct member *m, struct member_node *n, const struct ct
     n->busy_round = n->is_stuck ? s->round : 0;
     if (n->is_stuck) {
         m->stuck_count++;
-        member_log(m, MU_LOG_WARN,
-                   "%s: %u processes of round %u could not be killed; it gets no "
-                   "ranks until they are gone",
-                   n->name, s->left, s->round);
+        member_record(m, MU_LOG_WARN, EVENT_STUCK, n,
+                      "%s: %u processes of round %u could not be killed; it gets no "
+                      "ranks until they are gone",
+                      n->name, s->left, s->round);
     }
 }
 
@@ -256,7 +285,8 @@ int member_message(struct member *m, uint32_t node, const struct ctl_msg *msg, i
         member_node_is_placed(n) && (m->state == MEMBER_RUNNING || m->state == MEMBER_STOPPING);
     switch (msg->type) {
     case CTL_STARTED:
-        return is_current && msg->started.round == m->round ? on_started(n, &msg->started, err) : 0;
+        return is_current && msg->started.round == m->round ? on_started(m, n, &msg->started, err)
+                                                            : 0;
     case CTL_EXITED:
         return is_current && msg->exited.round == m->round
                    ? member_worker_exited(m, n, &msg->exited, err)
@@ -340,7 +370,8 @@ struct member_view member_look(const struct member *m)
         .state = m->state,
         .round = m->round,
         .is_adopted = m->is_adopted,
-        .restarts = m->restarts,
+        .restarts = m->history.count,
+        .restarts_used = restart_used(&m->history, &m->policy, m->now_ms),
         .max_restarts = m->policy.max_restarts,
         .min_nodes = m->policy.min_nodes,
         .max_nodes = m->policy.max_nodes,
@@ -348,6 +379,9 @@ struct member_view member_look(const struct member *m)
         .exit_status = m->exit_status,
         .state_since_ms = m->state_since_ms,
         .failure = &m->failure,
+        .no_restart_why = m->no_restart_why,
+        .events = &m->events,
+        .unix_offset_ms = m->config.unix_offset_ms,
         .nodes = m->nodes,
         .node_count = m->node_count,
     };

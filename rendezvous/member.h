@@ -35,6 +35,7 @@
 #include "muster/job_policy.h"
 #include "muster/log.h"
 #include "muster/outcome.h"
+#include "rendezvous/event_ring.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -68,6 +69,8 @@ const char *member_node_state_name(enum member_node_state state);
 struct member_config {
     uint64_t coordinator_id; /* random; told to every node */
     uint64_t embedded_agent; /* agent_id of the agent in this process; 0: stand-alone */
+    int64_t
+        unix_offset_ms; /* of events: the time since 1970 is the engine's plus this; 0: not known */
 };
 
 enum member_effect_kind {
@@ -208,8 +211,9 @@ struct member_view {
     const char *run_id;
     enum member_state state;
     uint32_t round;
-    bool is_adopted; /* that round began under another coordinator */
-    uint32_t restarts;
+    bool is_adopted;        /* that round began under another coordinator */
+    uint32_t restarts;      /* that cost one, in all */
+    uint32_t restarts_used; /* of them, those that count against max_restarts now */
     uint32_t max_restarts;
     uint32_t min_nodes;
     uint32_t max_nodes;
@@ -217,6 +221,9 @@ struct member_view {
     int exit_status; /* once ENDED */
     int64_t state_since_ms;
     const struct member_failure *failure; /* the last round's culprit; is_set tells */
+    const char *no_restart_why;           /* a further reason why there was none, or NULL */
+    const struct event_ring *events;
+    int64_t unix_offset_ms; /* of the events' times, see struct member_config */
     struct member_node *const *nodes;
     uint32_t node_count;
 };

@@ -44,8 +44,9 @@ static void supersede(struct member *m, struct member_failure *by)
     memcpy(by->collateral_by, was->collateral_by, sizeof(by->collateral_by));
     by->collateral_own = was->collateral_own;
     count_collateral(by, was->cause);
-    member_log(m, MU_LOG_INFO, "%s %s is taken for a consequence of what happened to %s",
-               was->is_node ? "the loss of" : "a failure on", was->node_name, by->node_name);
+    member_record(m, MU_LOG_INFO, EVENT_BLAME, NULL,
+                  "%s %s is taken for a consequence of what happened to %s",
+                  was->is_node ? "the loss of" : "a failure on", was->node_name, by->node_name);
     member_failure_clear(was);
 }
 
@@ -53,7 +54,8 @@ static void supersede(struct member *m, struct member_failure *by)
  * The first failure of a round stops it. It is the culprit, too, unless it is of a kind that others
  * cause, and the other one is heard of before everything has stopped. Takes what `failure` owns.
  */
-static void fail(struct member *m, struct member_failure failure, const char *text)
+static void fail(struct member *m, const struct member_node *n, struct member_failure failure,
+                 const char *text)
 {
     if (m->failure.is_set && (m->failure.blame == CAUSE_OWN || failure.blame != CAUSE_OWN)) {
         count_collateral(&m->failure, failure.cause);
@@ -66,6 +68,11 @@ static void fail(struct member *m, struct member_failure failure, const char *te
     }
     m->failure = failure;
     m->failure.is_set = true;
+    if (!failure.is_node) {
+        char *cause = member_text_failure_and_cause(m);
+        member_note(m, EVENT_WORKER_FAILED, n, cause);
+        free(cause);
+    }
     if (m->state == MEMBER_RUNNING) {
         member_stop_round(m, SIGTERM, text);
     }
@@ -149,7 +156,7 @@ int member_worker_exited(struct member *m, struct member_node *n, const struct c
     char text[512];
     snprintf(text, sizeof(text), "rank %u on %s (local rank %u, pid %u) %s",
              n->first_rank + x->local_rank, n->name, x->local_rank, x->pid, how);
-    fail(m, worker_failure(n, x, w->outcome), text);
+    fail(m, n, worker_failure(n, x, w->outcome), text);
     return 0;
 }
 
@@ -160,10 +167,11 @@ void member_node_failed(struct member *m, struct member_node *n, const char *why
 {
     char text[512];
     snprintf(text, sizeof(text), "node %s (%s) was lost: %s", n->name, n->address, why);
+    member_note(m, EVENT_NODE_LOST, n, text);
     if (m->failure.is_set) {
         member_log(m, MU_LOG_WARN, "%s", text); /* perhaps no report will speak of it */
     }
-    fail(m,
+    fail(m, n,
          (struct member_failure){.is_node = true,
                                  .node = n->id,
                                  .outcome = {.kind = OUTCOME_UNKNOWN},
@@ -190,16 +198,18 @@ void member_node_gone(struct member *m, struct member_node *n, const char *why,
     member_effect_add(m, MEMBER_DROP)->node = n->id;
     switch (m->state) {
     case MEMBER_FORMING:
-        member_log(m, MU_LOG_NOTICE, "%s (%s) left while the job was forming: %s", n->name,
-                   n->address, why);
+        member_record(m, MU_LOG_NOTICE, EVENT_LEFT, n, "%s (%s) left while the job was forming: %s",
+                      n->name, n->address, why);
         member_form_try(m);
         break;
     case MEMBER_RUNNING:
     case MEMBER_STOPPING:
         if (had_part && m->stop_signo == 0) {
+            restart_note_loss(&m->history, &m->policy, n->name, m->round, m->now_ms);
             member_node_failed(m, n, why, blame);
         } else {
-            member_log(m, MU_LOG_INFO, "%s (%s) left: %s", n->name, n->address, why);
+            member_record(m, MU_LOG_INFO, EVENT_LEFT, n, "%s (%s) left: %s", n->name, n->address,
+                          why);
         }
         member_round_check(m);
         break;

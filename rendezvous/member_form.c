@@ -66,7 +66,7 @@ static void send_assignments(struct member *m, struct member_node *const *placed
         memset(n->workers, 0, n->slots * sizeof(n->workers[0]));
         struct ctl_msg msg = {.type = CTL_ASSIGN,
                               .assign = {.round = m->round,
-                                         .restart_count = m->restarts,
+                                         .restart_count = m->history.count,
                                          .node_rank = i,
                                          .node_count = count,
                                          .first_rank = n->first_rank,
@@ -85,7 +85,7 @@ void member_tell_spare(struct member *m, const struct member_node *n)
     e->text = mu_asprintf("job '%s' runs on other nodes; %s stands by to take the place of one",
                           m->run_id, n->name);
     e->msg.waiting.text = mu_slice_of(e->text);
-    member_log(m, MU_LOG_INFO, "%s stands by as a spare", n->name);
+    member_record(m, MU_LOG_INFO, EVENT_SPARE, n, "%s stands by as a spare", n->name);
 }
 
 static void assign(struct member *m)
@@ -123,8 +123,10 @@ static void assign(struct member *m)
     for (uint32_t i = places; i < count; i++) {
         member_tell_spare(m, m->nodes[candidates[i].id]);
     }
-    member_log(m, MU_LOG_INFO, "job '%s' round %u: %u nodes, %u workers, restart %u of %u",
-               m->run_id, m->round, places, m->world_size, m->restarts, m->policy.max_restarts);
+    member_record(m, MU_LOG_INFO, EVENT_ROUND, NULL,
+                  "job '%s' round %u: %u nodes, %u workers, restart %u of %u", m->run_id, m->round,
+                  places, m->world_size, restart_used(&m->history, &m->policy, m->now_ms),
+                  m->policy.max_restarts);
 }
 
 void member_form_try(struct member *m)

@@ -2,12 +2,15 @@
 /*
  * The inside of the membership engine, shared by member.c (messages, effects), member_join.c (who
  * is let in), member_session.c (who comes back), member_time.c (deadlines), member_form.c (forming,
- * assigning ranks), member_round.c (stopping, ending), member_fail.c (failures and the culprit),
- * member_report.c and member_screen.c (what people read). Nobody else includes it.
+ * assigning ranks), member_round.c (stopping, ending), member_decide.c (what follows a failure),
+ * member_fail.c (failures and the culprit), member_report.c and member_screen.c (what people read).
+ * Nobody else includes it.
  */
 #pragma once
 
+#include "rendezvous/event_ring.h"
 #include "rendezvous/member.h"
+#include "rendezvous/restart_policy.h"
 
 enum {
     MEMBER_KILL_ALLOWANCE_MS = 15 * 1000, /* after the grace time, for SIGKILL to do its work */
@@ -39,7 +42,11 @@ struct member {
     uint32_t adopted_first_id; /* nodes of an adopted round are numbered by place, from this one */
     uint32_t round;            /* 0: none yet */
     uint32_t last_round;       /* the highest number that was ever used, as far as is known */
-    uint32_t restarts;
+    struct restart_history history;
+    char *no_restart_why;      /* owned; beside what the number of restarts says, or NULL */
+    uint32_t started_count;    /* nodes of this round whose workers were all started */
+    int64_t last_started_ms;   /* when the last of them was */
+    struct event_ring events;  /* what was decided, and why */
     uint32_t world_size;       /* of this round */
     int64_t state_deadline_ms; /* of FORMING and STOPPING */
     int64_t last_call_end_ms;  /* INT64_MAX while fewer than MIN are here */
@@ -106,6 +113,13 @@ struct member_effect *member_send(struct member *m, const struct member_node *n,
                                   const struct ctl_msg *msg);
 void member_log(struct member *m, enum mu_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* A decision: logged, and kept for those who ask later. `n` may be NULL. */
+void member_record(struct member *m, enum mu_log_level level, enum event_kind kind,
+                   const struct member_node *n, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+/* Kept without a log line: another one, or the report, says it too. `n` may be NULL. */
+void member_note(struct member *m, enum event_kind kind, const struct member_node *n,
+                 const char *text);
 void member_goto(struct member *m, enum member_state state);
 void member_node_free(struct member_node *n);
 struct member_node *member_find_node(const struct member *m, uint32_t id); /* NULL: none */

@@ -34,6 +34,25 @@ static int refuse_rank(const struct member *m, const struct member_node *n, stru
                       n->wanted_rank, n->name, n->address, n->pid);
 }
 
+/* A node that is lost again and again takes all the others down each time. */
+static int check_losses(const struct member *m, const struct ctl_hello *h, struct mu_err *err)
+{
+    mu_autofree char *name = mu_slice_dup(h->node_name);
+    uint32_t losses = restart_losses(&m->history, &m->policy, name, m->now_ms);
+    if (m->policy.max_node_losses == 0 || losses < m->policy.max_node_losses) {
+        return 0;
+    }
+    if (member_find_agent(m, h->agent_id) != NULL) {
+        return 0; /* it is in; what was lost is another agent of this name */
+    }
+    char span[32];
+    restart_span_text(restart_lost_window_ms(&m->policy), span, sizeof(span));
+    return mu_err_set(err, MU_E_REFUSED, 0,
+                      "%s was lost %u times within %s, so the job goes on without it: start the "
+                      "agent on another node, or raise --max-node-losses",
+                      name, losses, span);
+}
+
 static int check_hello(const struct member *m, const struct ctl_hello *h, struct mu_err *err)
 {
     if (!mu_names_is_presentable(h->node_name) || !mu_names_is_label(h->role)) {
@@ -74,6 +93,9 @@ static int check_hello(const struct member *m, const struct ctl_hello *h, struct
     if (m->live_count >= MU_MAX_NODES) {
         return mu_err_set(err, MU_E_REFUSED, 0, "job '%s' has %d nodes, which is the limit",
                           m->run_id, MU_MAX_NODES);
+    }
+    if (check_losses(m, h, err) != 0) {
+        return -1;
     }
     for (uint32_t i = 0; h->node_rank >= 0 && i < m->node_count; i++) {
         const struct member_node *n = m->nodes[i];
@@ -183,8 +205,20 @@ static void note_busy(struct member *m, const struct member_node *n)
     if (n->busy_deadline_ms < m->busy_deadline_ms) {
         m->busy_deadline_ms = n->busy_deadline_ms;
     }
-    member_log(m, MU_LOG_INFO, "%s still has workers of round %u; waiting for them to stop",
-               n->name, n->busy_round);
+    member_record(m, MU_LOG_INFO, EVENT_WAITING, n,
+                  "%s still has workers of round %u; waiting for them to stop", n->name,
+                  n->busy_round);
+}
+
+static int refuse(struct member *m, const struct ctl_hello *h, const char *address,
+                  const struct mu_err *err)
+{
+    bool has_name = mu_names_is_presentable(h->node_name);
+    mu_autofree char *text = mu_asprintf(
+        MU_SLICE_FMT " (%s) was refused: %s",
+        MU_SLICE_ARG(has_name ? h->node_name : mu_slice_of("a node")), address, err->text);
+    member_note(m, EVENT_REFUSED, NULL, text);
+    return -1;
 }
 
 void member_welcome(struct member *m, const struct member_node *n, bool is_resumed)
@@ -203,8 +237,9 @@ static const struct member_node *join_new(struct member *m, const struct ctl_hel
 {
     struct member_node *n = member_node_new(m, hello, address);
     member_welcome(m, n, false);
-    member_log(m, MU_LOG_INFO, "%s (%s, pid %u) joined job '%s' with %u workers", n->name,
-               n->address, n->pid, m->run_id, n->slots);
+    member_record(m, MU_LOG_INFO, EVENT_JOINED, n,
+                  "%s (%s, pid %u) joined job '%s' with %u workers", n->name, n->address, n->pid,
+                  m->run_id, n->slots);
     if (n->busy_round != 0) {
         note_busy(m, n);
     }
@@ -227,7 +262,7 @@ int64_t member_join(struct member *m, const struct ctl_hello *hello, const char 
         return n->id;
     }
     if (check_hello(m, hello, err) != 0) {
-        return -1;
+        return refuse(m, hello, address, err);
     }
     if (n != NULL) {
         member_node_gone(m, n, "its connection was lost, and it came back with another", CAUSE_OWN);

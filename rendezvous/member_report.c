@@ -161,5 +161,7 @@ char *member_text_summary(const struct member *m)
         return describe_not_formed(m);
     }
     mu_autofree char *failure = member_text_failure_and_cause(m);
-    return mu_asprintf("job '%s' failed: %s", m->run_id, failure);
+    bool is_told = m->no_restart_why != NULL;
+    return mu_asprintf("job '%s' failed: %s%s%s", m->run_id, failure,
+                       is_told ? "; not restarted: " : "", is_told ? m->no_restart_why : "");
 }

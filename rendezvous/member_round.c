@@ -67,7 +67,7 @@ void member_stop_round(struct member *m, int signo, const char *why)
         n->state = MEMBER_NODE_STOPPING;
         member_stop_again(m, n);
     }
-    member_log(m, MU_LOG_INFO, "stopping round %u: %s", m->round, why);
+    member_record(m, MU_LOG_INFO, EVENT_STOPPING, NULL, "stopping round %u: %s", m->round, why);
 }
 
 static bool is_round_over(const struct member *m, bool *ret_is_success)
@@ -150,6 +150,7 @@ void member_end(struct member *m, int exit_status)
     const struct member_node *lead = member_lead(m);
     member_goto(m, MEMBER_ENDED);
     m->state_deadline_ms = INT64_MAX;
+    member_note(m, EVENT_END, NULL, summary);
     struct member_view view = member_look(m);
     char *json = NULL;
     for (uint32_t i = 0; i < m->node_count; i++) {

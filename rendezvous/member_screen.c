@@ -144,8 +144,8 @@ static void append_lines(const char *text, struct mu_buf *out)
 static void append_round(const struct member *m, struct mu_buf *out)
 {
     const struct member_failure *f = &m->failure;
-    mu_buf_printf(out, "  round     %u, after %u of %u restarts", m->round, m->restarts,
-                  m->policy.max_restarts);
+    mu_buf_printf(out, "  round     %u, after %u of %u restarts", m->round,
+                  restart_used(&m->history, &m->policy, m->now_ms), m->policy.max_restarts);
     if (f->role != NULL && strcmp(f->role, "default") != 0) {
         mu_buf_printf(out, "; role %s", f->role);
     }
@@ -252,6 +252,10 @@ char *member_text_report(const struct member *m)
     append_row("hint", f->hint, &b);
     append_suspects(m, &b);
     append_round(m, &b);
+    if (m->no_restart_why != NULL) {
+        mu_autofree char *none = mu_asprintf("none: %s", m->no_restart_why);
+        append_row("restart", none, &b);
+    }
     if (m->state == MEMBER_FORMING) {
         mu_buf_printf(&b, "  waited    %.1f s for a replacement: none joined\n",
                       (double)m->join_timeout_ms / 1e3);

@@ -24,9 +24,9 @@ void member_session_away(struct member *m, struct member_node *n, const char *wh
     m->away_count++;
     free(n->away_why);
     n->away_why = mu_strdup(why);
-    member_log(m, MU_LOG_NOTICE, "the connection to %s (%s) broke: %s; it has %.1f s to come back",
-               n->name, n->address, why,
-               (double)(n->heard_ms + m->node_timeout_ms - m->now_ms) / 1e3);
+    member_record(m, MU_LOG_NOTICE, EVENT_AWAY, n,
+                  "the connection to %s (%s) broke: %s; it has %.1f s to come back", n->name,
+                  n->address, why, (double)(n->heard_ms + m->node_timeout_ms - m->now_ms) / 1e3);
 }
 
 static void is_back(struct member *m, struct member_node *n)
@@ -68,7 +68,7 @@ static void send_assignment(struct member *m, const struct member_node *n)
     member_send(m, n,
                 &(struct ctl_msg){.type = CTL_ASSIGN,
                                   .assign = {.round = m->round,
-                                             .restart_count = m->restarts,
+                                             .restart_count = m->history.count,
                                              .node_rank = (uint32_t)n->node_rank,
                                              .node_count = count_placed(m),
                                              .first_rank = n->first_rank,
@@ -105,7 +105,8 @@ static void catch_up(struct member *m, struct member_node *n, const struct ctl_h
 static void welcome(struct member *m, const struct member_node *n)
 {
     member_welcome(m, n, true);
-    member_log(m, MU_LOG_NOTICE, "%s (%s) is back in job '%s'", n->name, n->address, m->run_id);
+    member_record(m, MU_LOG_NOTICE, EVENT_BACK, n, "%s (%s) is back in job '%s'", n->name,
+                  n->address, m->run_id);
 }
 
 bool member_session_fits(const struct member *m, const struct member_node *n,
@@ -186,9 +187,9 @@ static void forget_adopted(struct member *m)
 
 static void adopt(struct member *m, const struct ctl_hello *h)
 {
-    member_log(m, MU_LOG_NOTICE,
-               "job '%s' is running already: taking over its round %u of %u nodes, %u workers",
-               m->run_id, h->current_round, h->node_count, h->world_size);
+    member_record(m, MU_LOG_NOTICE, EVENT_ADOPTED, NULL,
+                  "job '%s' is running already: taking over its round %u of %u nodes, %u workers",
+                  m->run_id, h->current_round, h->node_count, h->world_size);
     if (m->state == MEMBER_FORMING) {
         member_goto(m, MEMBER_RUNNING);
     }
@@ -196,7 +197,8 @@ static void adopt(struct member *m, const struct ctl_hello *h)
     m->has_formed = true;
     m->is_adopted_busy = false;
     m->round = h->current_round;
-    m->restarts = h->restart_count;
+    restart_adopt(&m->history, &m->policy, h->restart_count);
+    m->started_count = 0;
     m->world_size = h->world_size;
     m->state_deadline_ms = INT64_MAX;
     m->adopted_first_id = m->next_node_id;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rendezvous/uv_coordinator_impl.h"
 
+#include "muster/clock.h"
 #include "muster/addr.h"
 #include "muster/ctl_msg.h"
 #include "muster/limits.h"
@@ -51,6 +52,8 @@ struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_co
     c->member_config.embedded_agent = config->embedded_agent;
     ssize_t n = getrandom(&c->member_config.coordinator_id, sizeof(uint64_t), 0);
     MU_REQUIRE(n == sizeof(uint64_t));
+    uv_update_time(loop);
+    c->member_config.unix_offset_ms = mu_clock_unix_ms() - coordinator_now(c);
     uv_timer_init(loop, &c->timer);
     c->timer.data = c;
     TAILQ_INIT(&c->strangers);

@@ -62,7 +62,7 @@ static void take(void)
 static void check_view(void)
 {
     struct member_view v = member_look(m);
-    MU_REQUIRE(v.restarts <= v.max_restarts);
+    MU_REQUIRE(v.restarts_used <= v.max_restarts && v.restarts_used <= v.restarts);
     MU_REQUIRE((v.state == MEMBER_ENDED) == has_over);
     bool is_waiting = v.max_nodes > 0 && v.state != MEMBER_ENDED;
     MU_REQUIRE(is_waiting == (member_deadline(m) != INT64_MAX));
@@ -83,6 +83,9 @@ static void op_join(void)
 {
     static const int64_t spans[] = {0, 1, 99, 100, 1000, 5000, 60000, -1, INT64_MAX};
     static const char *const names[] = {"a", "node2", "node10", "", "b c"};
+    /* Statuses from 128 up are those that op_message() gives: 16 of them stop, 16 retry. */
+    static const char codes[2][EXIT_CODES_BYTES] = {{[24] = '\xff', [25] = '\xff'},
+                                                    {[28] = '\xff', [29] = '\xff'}};
     uint8_t shape = mu_read_u8(&in);
     uint8_t times = mu_read_u8(&in);
     uint8_t who = mu_read_u8(&in);
@@ -98,6 +101,13 @@ static void op_join(void)
                           .min_nodes = 1 + (shape >> 2 & 1U),
                           .max_nodes = 2 + (shape >> 3 & 1U),
                           .max_restarts = shape >> 4 & 3U,
+                          .spares = who & 1U,
+                          .scale_up = times % 4U,
+                          .max_node_losses = who >> 3 & 3U,
+                          .restart_window_ms = spans[shape % MU_COUNT(spans)],
+                          .min_uptime_ms = spans[who % MU_COUNT(spans)],
+                          .stop_codes = {codes[0], EXIT_CODES_BYTES - (times == 77)},
+                          .retry_codes = {codes[1], (who & 2U) != 0 ? EXIT_CODES_BYTES : 0},
                           .join_timeout_ms = spans[times % MU_COUNT(spans)],
                           .last_call_ms = spans[times / 9 % 7],
                           .node_timeout_ms = spans[3 + times / 63U],
@@ -110,12 +120,7 @@ static void op_join(void)
                           .first_rank = who >> 2 & 3U,
                           .world_size = 6,
                           .role_first_rank = who >> 2 & 1U,
-                          .role_world_size = 6,
-                          .spares = who >> 6 & 1U,
-                          .scale_up = times % 4U,
-                          .max_node_losses = who & 1U,
-                          .restart_window_ms = spans[shape % MU_COUNT(spans)],
-                          .min_uptime_ms = spans[who % MU_COUNT(spans)]};
+                          .role_world_size = 6};
     struct mu_err err = MU_ERR_INIT;
     /* A span of years is legal and would take as many steps to wait for. */
     h.join_timeout_ms = h.join_timeout_ms == INT64_MAX ? 60000 : h.join_timeout_ms;

@@ -274,8 +274,8 @@ static void check_member(struct sim *s)
 {
     struct sim_check *c = &s->check;
     struct member_view view = member_look(s->member);
-    if (view.restarts > view.max_restarts) {
-        sim_violate(s, "%u of %u restarts", view.restarts, view.max_restarts);
+    if (view.restarts_used > view.max_restarts) {
+        sim_violate(s, "%u of %u restarts", view.restarts_used, view.max_restarts);
     }
     if (view.state != MEMBER_ENDED && view.max_nodes > 0 &&
         member_deadline(s->member) == INT64_MAX) {
