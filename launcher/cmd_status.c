@@ -34,6 +34,8 @@ int cmd_status(int argc, char **argv)
     } else if (opts.status_rdzv_id != NULL &&
                json_array_size(json_object_get(document, "jobs")) == 0) {
         mu_buf_printf(&text, "no job '%s'\n", opts.status_rdzv_id);
+    } else if (opts.events) {
+        status_text_events(document, &text);
     } else {
         status_text_render(document, &text);
     }

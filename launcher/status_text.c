@@ -6,6 +6,8 @@
 #include <limits.h>
 #include <string.h>
 
+enum { DAY_LEN = sizeof("2026-11-24") - 1 };
+
 static const char *text_of(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
@@ -87,7 +89,8 @@ static void render_head(const json_t *job, struct mu_buf *out)
         mu_buf_printf(out, ":%lld", max);
     }
     mu_buf_printf(out, " nodes, %lld workers, round %lld, %lld of %lld restarts",
-                  number_of(job, "world_size"), number_of(job, "round"), number_of(job, "restarts"),
+                  number_of(job, "world_size"), number_of(job, "round"),
+                  number_of(job, has(job, "restarts_used") ? "restarts_used" : "restarts"),
                   number_of(job, "max_restarts"));
     if (has(job, "exit_status")) {
         mu_buf_printf(out, ", exit status %lld", number_of(job, "exit_status"));
@@ -179,6 +182,45 @@ static void render_trouble(const json_t *document, struct mu_buf *out)
         if (number_of(port, troubles[i].name) > 0) {
             mu_buf_printf(out, "connections: %lld %s\n", number_of(port, troubles[i].name),
                           troubles[i].words);
+        }
+    }
+}
+
+/* "12:01:12.345" of "2026-11-24T12:01:12.345Z": the day is that of the line before, mostly. */
+static void render_event(const json_t *event, char *day, struct mu_buf *out)
+{
+    const char *time = text_of(event, "time");
+    if (strlen(time) > DAY_LEN + 1 && time[DAY_LEN] == 'T') {
+        if (strncmp(day, time, DAY_LEN) != 0) {
+            snprintf(day, DAY_LEN + 1, "%s", time);
+            mu_buf_printf(out, "%s UTC\n", day);
+        }
+        time += DAY_LEN + 1;
+    }
+    mu_buf_printf(out, "  %.*s  round %lld  %-13s %s\n", (int)strcspn(time, "Z"), time,
+                  number_of(event, "round"), text_of(event, "kind"), text_of(event, "text"));
+}
+
+void status_text_events(const json_t *document, struct mu_buf *out)
+{
+    const json_t *jobs = json_object_get(document, "jobs");
+    size_t i;
+    size_t k;
+    json_t *job;
+    json_t *event;
+    if (json_array_size(jobs) == 0) {
+        mu_buf_printf(out, "no job yet\n");
+    }
+    json_array_foreach (jobs, i, job) {
+        char day[DAY_LEN + 1] = "";
+        mu_buf_printf(out, "%s", i > 0 ? "\n" : "");
+        render_head(job, out);
+        if (number_of(job, "events_dropped") > 0) {
+            mu_buf_printf(out, "  %lld earlier ones are not kept\n",
+                          number_of(job, "events_dropped"));
+        }
+        json_array_foreach (json_object_get(job, "events"), k, event) {
+            render_event(event, day, out);
         }
     }
 }

@@ -22,3 +22,6 @@ enum status_exit status_text_exit(const json_t *document);
 
 /* A table per job, appended to `out`. Fields that are missing or of another type show as "?". */
 void status_text_render(const json_t *document, struct mu_buf *out);
+
+/* The same head, and one line for each of the job's events, the oldest first. */
+void status_text_events(const json_t *document, struct mu_buf *out);

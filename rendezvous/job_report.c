@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "muster/job_report.h"
 
+#include "muster/limits.h"
 #include "muster/version.h"
 #include "rendezvous/job_view.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = 1, EVENTS = 50 };
 
 static char *take_text(json_t *document)
 {
@@ -25,7 +26,9 @@ static json_t *with_head(json_t *job, const char *summary)
 
 char *job_report_text(const struct member_view *view, const char *summary)
 {
-    return take_text(with_head(job_view_summary_json(view), summary));
+    json_t *document = with_head(job_view_summary_json(view), summary);
+    json_object_set_new(document, "events", job_view_events_json(view, EVENTS, MU_REPORT_EVENTS));
+    return take_text(document);
 }
 
 char *job_report_text_alone(const char *run_id, int exit_status, const char *summary)

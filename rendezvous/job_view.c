@@ -160,6 +160,46 @@ static json_t *failure_json(const struct member_failure *f)
     return o;
 }
 
+/* ---- events ---- */
+
+/* "2026-11-24T12:01:12.345Z", or null. */
+static json_t *moment_json(int64_t unix_ms)
+{
+    char text[MU_TIME_SIZE];
+    if (!mu_time_format(unix_ms, text)) {
+        return json_null();
+    }
+    size_t len = strlen(text) - 1;
+    snprintf(text + len, sizeof(text) - len, ".%03dZ", (int)(unix_ms % 1000));
+    return json_string(text);
+}
+
+static json_t *event_json(const struct event *e, int64_t unix_offset_ms)
+{
+    return json_pack("{s:o, s:i, s:s, s:s?, s:o}", "time",
+                     moment_json(unix_offset_ms != 0 ? e->at_ms + unix_offset_ms : 0), "round",
+                     (int)e->round, "kind", event_kind_name(e->kind), "node", e->node, "text",
+                     job_view_text_json(e->text));
+}
+
+json_t *job_view_events_json(const struct member_view *view, uint32_t most, size_t max_bytes)
+{
+    enum { MARGIN = 64 }; /* of indentation around an event */
+    json_t *events = json_array();
+    size_t bytes = 0;
+    uint32_t count = event_ring_count(view->events);
+    for (uint32_t i = count; i-- > 0 && count - i <= most;) {
+        json_t *o = event_json(event_ring_at(view->events, i), view->unix_offset_ms);
+        bytes += json_dumpb(o, NULL, 0, JSON_INDENT(2)) + MARGIN;
+        if (bytes > max_bytes) {
+            json_decref(o);
+            break;
+        }
+        json_array_insert_new(events, 0, o);
+    }
+    return events;
+}
+
 json_t *job_view_summary_json(const struct member_view *view)
 {
     json_t *o =
@@ -171,6 +211,7 @@ json_t *job_view_summary_json(const struct member_view *view)
     json_object_set_new(o, "exit_status",
                         has_ended ? json_integer(view->exit_status) : json_null());
     json_object_set_new(o, "failure", failure_json(view->failure));
+    json_object_set_new(o, "not_restarted", text_or_null(view->no_restart_why));
     return o;
 }
 
@@ -193,11 +234,15 @@ json_t *job_view_json(const struct member_view *view, const struct store_stats *
         json_array_append_new(nodes, node_json(view->nodes[i], now_ms));
     }
     json_t *o = job_view_summary_json(view);
+    json_object_set_new(o, "restarts_used", json_integer(view->restarts_used));
     json_object_set_new(o, "since_s", json_real(seconds(now_ms - view->state_since_ms)));
     json_object_set_new(o, "nodes_joined", json_integer(joined));
     if (store != NULL) {
         json_object_set_new(o, "store", job_view_store_json(store));
     }
     json_object_set_new(o, "nodes", nodes);
+    json_object_set_new(o, "events", job_view_events_json(view, EVENT_RING_SIZE, SIZE_MAX));
+    json_object_set_new(o, "events_dropped",
+                        json_integer((json_int_t)event_ring_dropped(view->events)));
     return o;
 }

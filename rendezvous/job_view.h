@@ -20,6 +20,12 @@ const char *job_view_state(const struct member_view *view);
 json_t *job_view_summary_json(const struct member_view *view);
 
 /*
+ * The last `most` of its events, the oldest first: fewer if they would take more than `max_bytes`
+ * in an indented document. A new reference, owned by the caller.
+ */
+json_t *job_view_events_json(const struct member_view *view, uint32_t most, size_t max_bytes);
+
+/*
  * A text that somebody else wrote, NULL for none: a worker may write anything, and a tail may begin
  * amid a character. What is no UTF-8, and control bytes but the ends of lines, become '?'. A new
  * reference, owned by the caller.

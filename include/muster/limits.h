@@ -64,5 +64,6 @@ enum {
     MU_REPORT_SENTENCE = 512,
     MU_REPORT_HINT = 256,
     MU_REPORT_PATH = 1024,
+    MU_REPORT_EVENTS = 12 * 1024, /* of the document */
     MU_REPORT_MAX = 48 * 1024,
 };
