@@ -123,10 +123,11 @@ static void assign(struct member *m)
     for (uint32_t i = places; i < count; i++) {
         member_tell_spare(m, m->nodes[candidates[i].id]);
     }
+    mu_autofree char *names = member_text_places(placed, places);
     member_record(m, MU_LOG_INFO, EVENT_ROUND, NULL,
-                  "job '%s' round %u: %u nodes, %u workers, restart %u of %u", m->run_id, m->round,
-                  places, m->world_size, restart_used(&m->history, &m->policy, m->now_ms),
-                  m->policy.max_restarts);
+                  "job '%s' round %u: %u nodes, %u workers, restart %u of %u: %s", m->run_id,
+                  m->round, places, m->world_size, restart_used(&m->history, &m->policy, m->now_ms),
+                  m->policy.max_restarts, names);
 }
 
 void member_form_try(struct member *m)

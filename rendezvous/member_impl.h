@@ -174,6 +174,7 @@ void member_decide(struct member *m); /* a failed round has stopped: another one
 
 /* ---- member_report.c: texts owned by the caller ---- */
 char *member_text_waiting(const struct member *m);
+char *member_text_places(struct member_node *const *placed, uint32_t count); /* "a, b and 3 more" */
 char *member_text_failure(const struct member *m); /* one line: who and how */
 char *member_text_failure_and_cause(const struct member *m);
 char *member_text_summary(const struct member *m); /* one line: how the job ended */

@@ -36,6 +36,18 @@ static uint32_t list_nodes(const struct member *m, bool is_live, struct mu_buf *
     return count;
 }
 
+char *member_text_places(struct member_node *const *placed, uint32_t count)
+{
+    struct mu_buf b = {0};
+    for (uint32_t i = 0; i < count && i < NAMES_SHOWN; i++) {
+        mu_buf_printf(&b, "%s%s", i > 0 ? ", " : "", placed[i]->name);
+    }
+    if (count > NAMES_SHOWN) {
+        mu_buf_printf(&b, " and %u more", count - NAMES_SHOWN);
+    }
+    return mu_buf_take_text(&b);
+}
+
 static bool has_wanted_rank(const struct member *m, int32_t rank)
 {
     for (uint32_t i = 0; i < m->node_count; i++) {

@@ -174,12 +174,41 @@ static void test_tail_is_any_bytes(void **state)
     }
 }
 
+static void test_events(void **state)
+{
+    (void)state;
+    run_two(0);
+    json_t *o = view();
+    assert_int_equal(json_array_size(at(o, "events")), 3);
+    expect_number(o, "events_dropped", 0);
+    expect_text(o, "events.0.kind", "joined");
+    expect_text(o, "events.1.node", "node2");
+    expect_text(o, "events.1.text", "node2 (10.0.0.1, pid 10) joined job 'j' with 2 workers");
+    expect_text(o, "events.2.kind", "round");
+    expect_number(o, "events.2.round", 1);
+    assert_true(json_is_null(at(o, "events.2.node")));
+    assert_true(json_is_null(at(o, "events.2.time"))); /* nobody said what time it is */
+    json_decref(o);
+
+    struct member_view v = member_look(m);
+    v.unix_offset_ms = INT64_C(1764000000123) - 1000;
+    o = job_view_events_json(&v, 2, 100000);
+    assert_int_equal(json_array_size(o), 2); /* the last ones */
+    expect_text(o, "0.node", "node2");
+    expect_text(o, "0.time", "2025-11-24T16:00:00.123Z");
+    json_decref(o);
+    o = job_view_events_json(&v, 100, 400);
+    assert_in_range(json_array_size(o), 1, 2);
+    json_decref(o);
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_forming),   TEST(test_running),           TEST(test_failed),
         TEST(test_node_lost), TEST(test_states_of_the_end), TEST(test_tail_is_any_bytes),
+        TEST(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -306,6 +306,10 @@ static void test_report_is_bounded(void **state)
     mu_autofree char *bytes = mu_alloc(MU_CTL_MAX_TEXT + 1);
     memset(bytes, '"', MU_CTL_MAX_TEXT);
     struct mu_slice all = {bytes, MU_CTL_MAX_TEXT};
+    mu_autofree char *name = mu_strndup(bytes, MU_MAX_NAME);
+    for (int i = 0; i < 100; i++) {
+        join(name); /* an event of its own */
+    }
     struct ctl_msg msg = {.type = CTL_EXITED,
                           .exited = {.round = 1,
                                      .kind = OUTCOME_EXITED,
@@ -323,6 +327,10 @@ static void test_report_is_bounded(void **state)
     mu_autofree char *text = job_report_text(&v, "summary");
     assert_true(strlen(text) <= MU_REPORT_MAX);
     json_t *o = json_loads(text, 0, NULL);
+    const json_t *events = json_object_get(o, "events");
+    assert_in_range(json_array_size(events), 3, 49);
+    const json_t *last = json_array_get(events, json_array_size(events) - 1);
+    assert_string_equal(json_string_value(json_object_get(last, "kind")), "end");
     const json_t *f = json_object_get(o, "failure");
     assert_int_equal(json_string_length(json_object_get(f, "stderr_tail")), MU_REPORT_TAIL);
     assert_string_equal(json_string_value(json_object_get(o, "summary")), "summary");

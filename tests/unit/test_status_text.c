@@ -59,14 +59,19 @@ static json_t *parse(const char *text)
 }
 
 /* Owned by the caller. */
-static char *render(const char *text)
+static char *render_with(void (*render_fn)(const json_t *, struct mu_buf *), const char *text)
 {
     json_t *o = parse(text);
     struct mu_buf out = {0};
-    status_text_render(o, &out);
+    render_fn(o, &out);
     json_decref(o);
     mu_buf_append_u8(&out, '\0');
     return (char *)out.data;
+}
+
+static char *render(const char *text)
+{
+    return render_with(status_text_render, text);
 }
 
 static void test_table(void **state)
@@ -117,6 +122,27 @@ static void test_exit_status(void **state)
     }
 }
 
+static void test_events(void **state)
+{
+    (void)state;
+    mu_autofree char *text = render_with(
+        status_text_events,
+        "{'jobs': [{'run_id': 'j', 'state': 'running', 'restarts': 7, 'restarts_used': 2,"
+        " 'max_restarts': 3, 'events_dropped': 40, 'events': ["
+        "  {'time': '2026-11-24T23:59:59.900Z', 'round': 1, 'kind': 'stopping', 'text': 'a b'},"
+        "  {'time': '2026-11-24T23:59:59.910Z', 'round': 1, 'kind': 'restart', 'text': 'c'},"
+        "  {'time': '2026-11-25T00:00:00.001Z', 'round': 2, 'kind': 'worker_failed', 'text': 'd'},"
+        "  {'time': null, 'round': 2, 'kind': 'end', 'text': 'e'}]}]}");
+    assert_non_null(strstr(text, "2 of 3 restarts\n"));
+    assert_non_null(strstr(text, "\n  40 earlier ones are not kept\n"
+                                 "2026-11-24 UTC\n"
+                                 "  23:59:59.900  round 1  stopping      a b\n"
+                                 "  23:59:59.910  round 1  restart       c\n"
+                                 "2026-11-25 UTC\n"
+                                 "  00:00:00.001  round 2  worker_failed d\n"
+                                 "  ?  round 2  end           e\n"));
+}
+
 /* Another version, or not muster at all: nothing crashes, what is missing is "?". */
 static void test_malformed(void **state)
 {
@@ -135,6 +161,8 @@ static void test_malformed(void **state)
         "{'jobs': [{'nodes': [{'node_rank': 0, 'name': 'a'}, {'node_rank': 0, 'name': 'b'}]}]}",
         "{'jobs': [{'since_s': 1e300, 'exit_status': 'x', 'failure': {'kind': 'node'}}]}",
         "{'jobs': [{'since_s': -1e300}]}",
+        "{'jobs': [{'events': 5, 'events_dropped': 'x'}]}",
+        "{'jobs': [{'events': [1, null, {}, {'time': 'x', 'text': 5}, {'time': 'ZZZZZZZZZZT'}]}]}",
     };
     for (size_t i = 0; i < MU_COUNT(documents); i++) {
         json_t *o = parse(documents[i]);
@@ -142,6 +170,8 @@ static void test_malformed(void **state)
         json_decref(o);
         mu_autofree char *text = render(documents[i]);
         assert_true(text[0] != '\0');
+        mu_autofree char *events = render_with(status_text_events, documents[i]);
+        assert_true(events[0] != '\0');
     }
     mu_autofree char *text = render("{'jobs': [{}]}");
     assert_non_null(strstr(text, "job ?: ? for 0 s"));
@@ -155,9 +185,8 @@ static void test_malformed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_ages),
-        cmocka_unit_test(test_exit_status),
+        cmocka_unit_test(test_table),       cmocka_unit_test(test_ages),
+        cmocka_unit_test(test_exit_status), cmocka_unit_test(test_events),
         cmocka_unit_test(test_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
