@@ -169,7 +169,11 @@ void agent_worker_exited(struct agent *a, uint32_t local_rank, const struct agen
     MU_REQUIRE(local_rank < a->config.slots);
     a->now_ms = now_ms;
     bool is_success = outcome_is_success(x->outcome);
-    struct agent_exit plain = {.outcome = x->outcome, .unix_ms = x->unix_ms};
+    /* Who ends well when told to end may not have done all its work. */
+    bool was_told = a->state == AGENT_STOPPING;
+    struct agent_exit plain = {.outcome = x->outcome,
+                               .blame = was_told ? CAUSE_ORDERED : CAUSE_OWN,
+                               .unix_ms = x->unix_ms};
     agent_report_exited(a, local_rank, is_success ? &plain : x);
     char how[128];
     outcome_describe(x->outcome, how, sizeof(how));

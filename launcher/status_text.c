@@ -84,11 +84,16 @@ static void render_head(const json_t *job, struct mu_buf *out)
     append_age(out, json_number_value(json_object_get(job, "since_s")));
     long long min = number_of(job, "min_nodes");
     long long max = number_of(job, "max_nodes");
-    mu_buf_printf(out, ", %lld of %lld", number_of(job, "nodes_joined"), min);
+    long long spares = number_of(job, "spares");
+    mu_buf_printf(out, ", %lld of %lld", number_of(job, "nodes_joined") - spares, min);
     if (max != min) {
         mu_buf_printf(out, ":%lld", max);
     }
-    mu_buf_printf(out, " nodes, %lld workers, round %lld, %lld of %lld restarts",
+    mu_buf_printf(out, " nodes");
+    if (spares > 0) {
+        mu_buf_printf(out, " and %lld spare%s", spares, spares == 1 ? "" : "s");
+    }
+    mu_buf_printf(out, ", %lld workers, round %lld, %lld of %lld restarts",
                   number_of(job, "world_size"), number_of(job, "round"),
                   number_of(job, has(job, "restarts_used") ? "restarts_used" : "restarts"),
                   number_of(job, "max_restarts"));

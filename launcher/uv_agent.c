@@ -281,6 +281,14 @@ int64_t uv_agent_now(struct uv_agent *a)
 
 /* ---- life ---- */
 
+static enum job_scale_up scale_up_of(const char *word)
+{
+    if (strcmp(word, "never") == 0) {
+        return JOB_SCALE_UP_NEVER;
+    }
+    return strcmp(word, "now") == 0 ? JOB_SCALE_UP_NOW : JOB_SCALE_UP_NEXT_RESTART;
+}
+
 static int configure(struct uv_agent *a, struct mu_err *err)
 {
     const struct options *o = a->opts;
@@ -296,6 +304,8 @@ static int configure(struct uv_agent *a, struct mu_err *err)
         .sched_rank = -1,
         .policy = {.min_nodes = (uint32_t)o->nnodes.min,
                    .max_nodes = (uint32_t)o->nnodes.max,
+                   .spares = (uint32_t)o->spares,
+                   .scale_up = scale_up_of(o->scale_up),
                    .max_restarts = (uint32_t)o->max_restarts,
                    .max_node_losses = (uint32_t)o->max_node_losses,
                    .restart_window_ms = o->restart_window_ms,

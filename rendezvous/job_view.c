@@ -60,12 +60,21 @@ static json_t *worker_json(const struct member_node *n, uint32_t local_rank)
     return o;
 }
 
-static json_t *node_json(const struct member_node *n, int64_t now_ms)
+/* Others have places, this node has none. */
+static bool is_spare(const struct member_view *view, const struct member_node *n)
 {
+    bool has_round = view->state == MEMBER_RUNNING || view->state == MEMBER_STOPPING;
+    return has_round && n->state == MEMBER_NODE_JOINED;
+}
+
+static json_t *node_json(const struct member_view *view, const struct member_node *n,
+                         int64_t now_ms)
+{
+    const char *state = is_spare(view, n) ? "spare" : member_node_state_name(n->state);
     json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:f, s:f}", "name", n->name, "address",
-                          n->address, "state", member_node_state_name(n->state), "pid", (int)n->pid,
-                          "slots", (int)n->slots, "role", n->role, "joined_s",
-                          seconds(now_ms - n->joined_ms), "heard_s", seconds(now_ms - n->heard_ms));
+                          n->address, "state", state, "pid", (int)n->pid, "slots", (int)n->slots,
+                          "role", n->role, "joined_s", seconds(now_ms - n->joined_ms), "heard_s",
+                          seconds(now_ms - n->heard_ms));
     bool is_placed = n->node_rank >= 0;
     json_object_set_new(o, "node_rank", is_placed ? json_integer(n->node_rank) : json_null());
     json_t *workers = json_array();
@@ -229,14 +238,17 @@ json_t *job_view_json(const struct member_view *view, const struct store_stats *
 {
     json_t *nodes = json_array();
     int joined = 0;
+    int spares = 0;
     for (uint32_t i = 0; i < view->node_count; i++) {
         joined += view->nodes[i]->state != MEMBER_NODE_GONE;
-        json_array_append_new(nodes, node_json(view->nodes[i], now_ms));
+        spares += is_spare(view, view->nodes[i]);
+        json_array_append_new(nodes, node_json(view, view->nodes[i], now_ms));
     }
     json_t *o = job_view_summary_json(view);
     json_object_set_new(o, "restarts_used", json_integer(view->restarts_used));
     json_object_set_new(o, "since_s", json_real(seconds(now_ms - view->state_since_ms)));
     json_object_set_new(o, "nodes_joined", json_integer(joined));
+    json_object_set_new(o, "spares", json_integer(spares));
     if (store != NULL) {
         json_object_set_new(o, "store", job_view_store_json(store));
     }

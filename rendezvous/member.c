@@ -37,6 +37,7 @@ struct member *member_new(struct mu_slice run_id, const struct member_config *co
     m->state = MEMBER_FORMING;
     m->state_deadline_ms = INT64_MAX;
     m->last_call_end_ms = INT64_MAX;
+    m->grow_ms = INT64_MAX;
     m->next_waiting_ms = INT64_MAX;
     m->next_pulse_ms = INT64_MAX;
     m->next_silence_ms = INT64_MAX;
@@ -255,6 +256,7 @@ static void on_old_stopped(struct member *m, struct member_node *n, const struct
     if (m->state == MEMBER_FORMING) {
         member_form_try(m);
     }
+    member_grow_check(m);
 }
 
 static void on_leave(struct member *m, struct member_node *n, const struct ctl_leave *l)

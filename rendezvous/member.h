@@ -6,14 +6,14 @@
  * done is taken out with member_take(). It owns no socket, clock or process, so the simulator
  * (tests/sim) runs the very same code.
  *
- *                      all places taken, or MIN and last call over
- *           FORMING ------------------------------------------------> RUNNING
- *              |   ^                                                     |
- *              |   | every node stopped; a restart is left               | a worker or node fails,
- *   join       |   |                                                     | or somebody stops the
- * job timeout    |   +------------------- STOPPING <-----------------------+ | | | v v  no restart
- * left           | all workers exited 0 ENDED
- * <------------------------+----------------------------+
+ *   FORMING  -> RUNNING   all places taken, or MIN and the last call over
+ *   RUNNING  -> STOPPING  a worker or node fails, somebody stops the job, or a bigger round is due
+ *   STOPPING -> FORMING   every node stopped; there is to be another round
+ *   FORMING  -> ENDED     join timeout, or the job was stopped
+ *   RUNNING  -> ENDED     all workers exited 0
+ *   STOPPING -> ENDED     every node stopped; there is to be no other round
+ *
+ * Nodes that join while a round runs: member_grow.c. Who gets which place: rank_assign.h.
  *
  * Every state that waits has a deadline: FORMING the join timeout, RUNNING the node timeout of each
  * node, STOPPING the grace time plus KILL_ALLOWANCE_MS.

@@ -41,7 +41,7 @@ static void tell(struct member *m, const struct restart_decision *d)
     switch (d->verdict) {
     case RESTART_GO_ON:
         member_record(m, MU_LOG_NOTICE, EVENT_GO_ON, NULL, "going on with %u nodes: %s",
-                      member_usable(m), failure);
+                      member_places(m), failure);
         break;
     case RESTART_FREE:
         member_record(m, MU_LOG_NOTICE, EVENT_FREE_RESTART, NULL, "restart: %s%s%s", failure, also,

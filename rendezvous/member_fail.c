@@ -143,10 +143,21 @@ int member_worker_exited(struct member *m, struct member_node *n, const struct c
                                   .core_dumped = x->core_dumped != 0};
     w->pid = x->pid;
     n->workers_exited++;
-    if (outcome_is_success(w->outcome) || m->stop_signo != 0) {
+    bool is_ordered = x->blame == CAUSE_ORDERED;
+    if (outcome_is_success(w->outcome)) {
+        w->was_stopped = is_ordered && m->is_growing;
+        m->has_finished = m->has_finished || !is_ordered;
+        member_grow_check(m);
         return 0;
     }
-    if (x->blame == CAUSE_ORDERED && m->failure.is_set) {
+    if (m->stop_signo != 0) {
+        return 0;
+    }
+    if (m->is_growing && x->blame != CAUSE_OWN) {
+        w->was_stopped = true; /* by us, or as a consequence of that */
+        return 0;
+    }
+    if (is_ordered && m->failure.is_set) {
         w->was_stopped = true;
         m->failure.stopped++;
         return 0;
@@ -208,10 +219,13 @@ void member_node_gone(struct member *m, struct member_node *n, const char *why,
             restart_note_loss(&m->history, &m->policy, n->name, m->round, m->now_ms);
             member_node_failed(m, n, why, blame);
         } else {
-            member_record(m, MU_LOG_INFO, EVENT_LEFT, n, "%s (%s) left: %s", n->name, n->address,
-                          why);
+            bool is_spare = !member_node_is_placed(n);
+            member_record(m, is_spare ? MU_LOG_NOTICE : MU_LOG_INFO, EVENT_LEFT, n,
+                          "%s (%s)%s left: %s", n->name, n->address,
+                          is_spare ? ", which stood by," : "", why);
         }
         member_round_check(m);
+        member_grow_check(m);
         break;
     case MEMBER_ENDED:
         break;

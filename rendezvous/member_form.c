@@ -15,6 +15,7 @@ void member_form_begin(struct member *m)
     m->state_since_ms = m->now_ms;
     m->state_deadline_ms = m->now_ms + m->join_timeout_ms;
     m->last_call_end_ms = INT64_MAX;
+    m->is_growing = false;
     m->next_waiting_ms = m->now_ms + MEMBER_WAITING_FIRST_MS;
     for (uint32_t i = 0; i < m->node_count; i++) {
         struct member_node *n = m->nodes[i];
@@ -77,20 +78,35 @@ static void send_assignments(struct member *m, struct member_node *const *placed
     }
 }
 
-void member_tell_spare(struct member *m, const struct member_node *n)
+uint32_t member_places(const struct member *m)
 {
-    struct ctl_msg msg = {.type = CTL_WAITING,
-                          .waiting = {.joined = m->live_count, .needed = m->policy.max_nodes}};
-    struct member_effect *e = member_send(m, n, &msg);
-    e->text = mu_asprintf("job '%s' runs on other nodes; %s stands by to take the place of one",
-                          m->run_id, n->name);
-    e->msg.waiting.text = mu_slice_of(e->text);
-    member_record(m, MU_LOG_INFO, EVENT_SPARE, n, "%s stands by as a spare", n->name);
+    uint32_t most = m->policy.max_nodes;
+    if (m->policy.scale_up == JOB_SCALE_UP_NEVER && m->node_places > 0) {
+        most = m->node_places < most ? m->node_places : most;
+    }
+    uint32_t usable = member_usable(m);
+    return usable < most ? usable : most;
+}
+
+/* Nodes that had a place in the round before and are gone; their places are remembered until now.
+ */
+static uint32_t list_lost(struct member *m, struct rank_lost *lost)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < m->node_count; i++) {
+        struct member_node *n = m->nodes[i];
+        if (!member_node_is_live(n) && n->previous_rank != RANK_NONE) {
+            lost[count++] = (struct rank_lost){.name = n->name, .place = n->previous_rank};
+            n->previous_rank = RANK_NONE;
+        }
+    }
+    return count;
 }
 
 static void assign(struct member *m)
 {
     uint32_t usable = member_usable(m);
+    uint32_t places = member_places(m);
     mu_autofree struct rank_candidate *candidates = mu_calloc(usable, sizeof(*candidates));
     mu_autofree struct member_node **placed = mu_calloc(usable, sizeof(struct member_node *));
     uint32_t count = 0;
@@ -105,8 +121,8 @@ static void assign(struct member *m)
                                                           .id = i};
         }
     }
-    uint32_t places = count < m->policy.max_nodes ? count : m->policy.max_nodes;
-    rank_assign(candidates, count, places);
+    mu_autofree struct rank_lost *lost = mu_calloc(m->node_count, sizeof(*lost));
+    rank_assign(candidates, count, places, lost, list_lost(m, lost));
     for (uint32_t i = 0; i < places; i++) {
         placed[i] = m->nodes[candidates[i].id];
         placed[i]->node_rank = (int32_t)i;
@@ -114,6 +130,8 @@ static void assign(struct member *m)
     m->round = (m->last_round > m->round ? m->last_round : m->round) + 1;
     m->is_adopted = false;
     m->has_formed = true;
+    m->node_places = places;
+    m->has_finished = false;
     m->world_size = number_ranks(placed, places);
     member_failure_clear(&m->failure);
     m->state_deadline_ms = INT64_MAX;
@@ -145,7 +163,8 @@ void member_form_try(struct member *m)
         return; /* no round begins while workers of another may be alive */
     }
     /* Only the first round waits for more than MIN: later ones go on with whoever is left. */
-    if (usable >= m->policy.max_nodes || m->has_formed || m->now_ms >= m->last_call_end_ms) {
+    if (usable >= m->policy.max_nodes + m->policy.spares || m->has_formed ||
+        m->now_ms >= m->last_call_end_ms) {
         assign(m);
     }
 }

@@ -2,9 +2,9 @@
 /*
  * The inside of the membership engine, shared by member.c (messages, effects), member_join.c (who
  * is let in), member_session.c (who comes back), member_time.c (deadlines), member_form.c (forming,
- * assigning ranks), member_round.c (stopping, ending), member_decide.c (what follows a failure),
- * member_fail.c (failures and the culprit), member_report.c and member_screen.c (what people read).
- * Nobody else includes it.
+ * assigning ranks), member_grow.c (bigger rounds), member_round.c (stopping, ending),
+ * member_decide.c (what follows a failure), member_fail.c (failures and the culprit),
+ * member_report.c and member_screen.c (what people read). Nobody else includes it.
  */
 #pragma once
 
@@ -48,8 +48,12 @@ struct member {
     int64_t last_started_ms;   /* when the last of them was */
     struct event_ring events;  /* what was decided, and why */
     uint32_t world_size;       /* of this round */
+    uint32_t node_places;      /* of this round; 0: none yet */
     int64_t state_deadline_ms; /* of FORMING and STOPPING */
     int64_t last_call_end_ms;  /* INT64_MAX while fewer than MIN are here */
+    int64_t grow_ms;           /* when a bigger round begins; INT64_MAX: nobody is there for it */
+    bool is_growing;           /* the round is being stopped for that */
+    bool has_finished;         /* a worker of the round has ended with success */
     int64_t next_waiting_ms;
     int64_t next_pulse_ms;    /* when we look at the clock, whatever else there is to do */
     int64_t fence_ms;         /* no round begins before: a node that fell silent may have workers */
@@ -156,10 +160,16 @@ void member_node_gone(struct member *m, struct member_node *n, const char *why,
                       enum cause_blame blame);
 
 /* ---- member_form.c ---- */
-void member_tell_spare(struct member *m, const struct member_node *n);
+uint32_t member_places(const struct member *m); /* nodes of a round that would begin now */
 void member_form_begin(struct member *m); /* enter FORMING, for the first or a further round */
 void member_form_try(struct member *m);   /* assign if everybody needed is here */
 void member_form_expire(struct member *m);
+
+/* ---- member_grow.c ---- */
+/* A node without a place is there, or gone, or can have ranks now. RUNNING only; else no effect. */
+void member_grow_check(struct member *m);
+bool member_node_is_ready(const struct member_node *n); /* has no place, could have one at once */
+void member_tell_spare(struct member *m, const struct member_node *n);
 
 /* ---- member_round.c ---- */
 void member_stop_round(struct member *m, int signo, const char *why);  /* RUNNING -> STOPPING */

@@ -85,10 +85,16 @@ static int check_hello(const struct member *m, const struct ctl_hello *h, struct
                           h->min_nodes, h->max_nodes, m->run_id, m->policy.min_nodes,
                           m->policy.max_nodes);
     }
-    if (h->node_rank >= 0 && (uint32_t)h->node_rank >= h->max_nodes) {
+    uint32_t spares = m->is_configured ? m->policy.spares : h->spares;
+    if (h->node_rank >= 0 && (uint32_t)h->node_rank >= h->max_nodes + spares) {
+        char and_spares[32] = "";
+        if (spares > 0) {
+            snprintf(and_spares, sizeof(and_spares), " and %u spare%s", spares,
+                     spares == 1 ? "" : "s");
+        }
         return mu_err_set(err, MU_E_REFUSED, 0,
-                          "--node-rank %d, but the job has %u nodes (0 to %u)", h->node_rank,
-                          h->max_nodes, h->max_nodes - 1);
+                          "--node-rank %d, but the job has %u nodes%s (0 to %u)", h->node_rank,
+                          h->max_nodes, and_spares, h->max_nodes + spares - 1);
     }
     if (m->live_count >= MU_MAX_NODES) {
         return mu_err_set(err, MU_E_REFUSED, 0, "job '%s' has %d nodes, which is the limit",
@@ -128,7 +134,7 @@ static void configure(struct member *m, const struct ctl_hello *h)
     member_form_begin(m);
 }
 
-/* Forget nodes that are gone and have no part in the round. */
+/* Forget nodes that are gone, but for their places: who comes back is to have its own again. */
 static void purge(struct member *m)
 {
     if (m->live_count == m->node_count || m->state == MEMBER_ENDED) {
@@ -136,7 +142,8 @@ static void purge(struct member *m)
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < m->node_count; i++) {
-        if (member_node_is_live(m->nodes[i]) || member_node_is_placed(m->nodes[i])) {
+        const struct member_node *n = m->nodes[i];
+        if (member_node_is_live(n) || member_node_is_placed(n) || n->previous_rank != RANK_NONE) {
             m->nodes[kept++] = m->nodes[i];
         } else {
             member_node_free(m->nodes[i]);
@@ -245,7 +252,9 @@ static const struct member_node *join_new(struct member *m, const struct ctl_hel
     }
     if (m->state == MEMBER_FORMING) {
         member_form_try(m);
-    } else if (m->state == MEMBER_RUNNING && !member_node_is_placed(n)) {
+    }
+    member_grow_check(m);
+    if (m->state == MEMBER_RUNNING && !member_node_is_placed(n)) {
         member_tell_spare(m, n);
     }
     return n;

@@ -16,10 +16,8 @@ static int by_name(const void *a, const void *b)
     return mu_names_natural_compare(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* "node1, node2 and 14 more", of the nodes that are here or of those that left. */
-static uint32_t list_nodes(const struct member *m, bool is_live, struct mu_buf *out)
+static uint32_t sort_names(const struct member *m, bool is_live, const char **names)
 {
-    mu_autofree const char **names = mu_calloc(m->node_count, sizeof(char *));
     uint32_t count = 0;
     for (uint32_t i = 0; i < m->node_count; i++) {
         if (member_node_is_live(m->nodes[i]) == is_live) {
@@ -27,6 +25,29 @@ static uint32_t list_nodes(const struct member *m, bool is_live, struct mu_buf *
         }
     }
     qsort(names, count, sizeof(char *), by_name);
+    return count;
+}
+
+/* Of the nodes that left, those that have not come back. */
+static uint32_t drop_returned(const struct member *m, const char **names, uint32_t count)
+{
+    mu_autofree const char **here = mu_calloc(m->node_count, sizeof(char *));
+    uint32_t here_count = sort_names(m, true, here);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (bsearch(&names[i], here, here_count, sizeof(char *), by_name) == NULL) {
+            names[kept++] = names[i];
+        }
+    }
+    return kept;
+}
+
+/* "node1, node2 and 14 more", of the nodes that are here or of those that left. */
+static uint32_t list_nodes(const struct member *m, bool is_live, struct mu_buf *out)
+{
+    mu_autofree const char **names = mu_calloc(m->node_count, sizeof(char *));
+    uint32_t count = sort_names(m, is_live, names);
+    count = is_live ? count : drop_returned(m, names, count);
     for (uint32_t i = 0; i < count && i < NAMES_SHOWN; i++) {
         mu_buf_printf(out, "%s%s", i > 0 ? ", " : "", names[i]);
     }
@@ -84,16 +105,26 @@ static void describe_missing(const struct member *m, struct mu_buf *out)
     }
 }
 
+/* Of the nodes that are here, those beyond MAX. */
+static uint32_t count_spares(const struct member *m)
+{
+    return m->live_count > m->policy.max_nodes ? m->live_count - m->policy.max_nodes : 0;
+}
+
 static void describe_joined(const struct member *m, struct mu_buf *out)
 {
     struct mu_buf here = {0};
-    uint32_t live = list_nodes(m, true, &here);
+    uint32_t spares = count_spares(m);
+    uint32_t nodes = list_nodes(m, true, &here) - spares;
     if (m->policy.min_nodes == m->policy.max_nodes) {
-        mu_buf_printf(out, "%u/%u nodes joined", live, m->policy.max_nodes);
+        mu_buf_printf(out, "%u/%u nodes", nodes, m->policy.max_nodes);
     } else {
-        mu_buf_printf(out, "%u of %u to %u nodes joined", live, m->policy.min_nodes,
-                      m->policy.max_nodes);
+        mu_buf_printf(out, "%u of %u to %u nodes", nodes, m->policy.min_nodes, m->policy.max_nodes);
     }
+    if (m->policy.spares > 0) {
+        mu_buf_printf(out, " and %u/%u spares", spares, m->policy.spares);
+    }
+    mu_buf_printf(out, " joined");
     mu_buf_printf(out, " (%.*s)", (int)here.len, here.len > 0 ? (const char *)here.data : "");
     mu_buf_fini(&here);
 }

@@ -82,7 +82,8 @@ static bool is_round_over(const struct member *m, bool *ret_is_success)
             return false;
         }
         for (uint32_t w = 0; is_success && w < n->slots; w++) {
-            is_success = outcome_is_success(n->workers[w].outcome);
+            const struct member_worker *worker = &n->workers[w];
+            is_success = outcome_is_success(worker->outcome) && !worker->was_stopped;
         }
     }
     *ret_is_success = is_success;
@@ -100,6 +101,9 @@ void member_round_check(struct member *m)
         member_end(m, 128 + m->stop_signo);
     } else if (is_success && !m->failure.is_set) {
         member_end(m, 0);
+    } else if (m->is_growing && !m->failure.is_set) {
+        member_form_begin(m);
+        member_form_try(m);
     } else if (m->state == MEMBER_STOPPING) {
         member_decide(m);
     }

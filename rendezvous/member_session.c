@@ -200,6 +200,8 @@ static void adopt(struct member *m, const struct ctl_hello *h)
     restart_adopt(&m->history, &m->policy, h->restart_count);
     m->started_count = 0;
     m->world_size = h->world_size;
+    m->node_places = h->node_count;
+    m->has_finished = false;
     m->state_deadline_ms = INT64_MAX;
     m->adopted_first_id = m->next_node_id;
     for (uint32_t place = 0; place < h->node_count; place++) {

@@ -155,6 +155,9 @@ void member_tick(struct member *m, int64_t now_ms)
     if (now_ms >= m->busy_deadline_ms) {
         give_up_busy(m);
     }
+    if (now_ms >= m->grow_ms) {
+        member_grow_check(m);
+    }
     if (m->state == MEMBER_FORMING && now_ms >= m->last_call_end_ms) {
         member_form_try(m);
     }
@@ -178,7 +181,7 @@ int64_t member_deadline(const struct member *m)
         at = min_ms(at, min_ms(m->next_waiting_ms, m->state_deadline_ms));
         return member_is_clear(m) ? min_ms(at, m->last_call_end_ms) : at;
     case MEMBER_RUNNING:
-        return at;
+        return min_ms(at, m->grow_ms);
     case MEMBER_STOPPING:
         return min_ms(at, m->state_deadline_ms);
     case MEMBER_ENDED:

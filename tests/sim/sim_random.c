@@ -140,6 +140,8 @@ static struct agent_config some_config(struct sim_rand *r, uint32_t nodes)
         .sched_rank = -1,
         .policy.min_nodes = is_elastic ? (uint32_t)sim_rand_range(r, 1, nodes) : nodes,
         .policy.max_nodes = nodes,
+        .policy.spares = sim_rand_chance(r, 20) ? (uint32_t)sim_rand_range(r, 1, 3) : 0,
+        .policy.scale_up = (enum job_scale_up)sim_rand_range(r, 0, JOB_SCALE_UP_LAST),
         .policy.max_restarts = sim_rand_chance(r, 50) ? 0 : (uint32_t)sim_rand_range(r, 1, 3),
         .join_timeout_ms = sim_rand_range(r, 1000, 20000),
         .last_call_ms = sim_rand_range(r, 0, 3000),

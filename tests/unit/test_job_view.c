@@ -91,6 +91,13 @@ static void test_running(void **state)
     expect_number(o, "nodes.1.workers.1.local_rank", 1);
     expect_number(o, "nodes.1.workers.1.pid", 502);
     assert_true(json_is_null(at(o, "nodes.1.workers.1.exit")));
+    expect_number(o, "spares", 0);
+    json_decref(o);
+    join("node3");
+    o = view();
+    expect_number(o, "nodes_joined", 3);
+    expect_number(o, "spares", 1);
+    expect_text(o, "nodes.2.state", "spare");
     json_decref(o);
 }
 

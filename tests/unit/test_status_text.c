@@ -13,12 +13,13 @@
 static const char document[] =
     "{'port': {'accepted': 900, 'turned_away': 3, 'backlog_full': 0, 'store_slow_dropped': 1},"
     " 'jobs': [{'run_id': 'j', 'state': 'failed', 'since_s': 200.7, 'round': 2, 'restarts': 1,"
-    " 'max_restarts': 1, 'min_nodes': 1, 'max_nodes': 2, 'nodes_joined': 2, 'world_size': 3,"
+    " 'max_restarts': 1, 'min_nodes': 1, 'max_nodes': 2, 'nodes_joined': 3, 'spares': 1, "
+    "'world_size': 3,"
     " 'exit_status': 139,"
     " 'failure': {'kind': 'worker', 'node': 'b', 'reason': 'killed by SIGSEGV (signal 11)',"
     "   'rank': 2, 'local_rank': 0, 'pid': 77, 'cause_text': 'segmentation fault'},"
     " 'nodes': ["
-    "  {'name': 'spare', 'address': '10.0.0.3', 'pid': 3, 'state': 'joined', 'node_rank': null,"
+    "  {'name': 'spare', 'address': '10.0.0.3', 'pid': 3, 'state': 'spare', 'node_rank': null,"
     "   'workers': []},"
     "  {'name': 'b', 'address': '10.0.0.2', 'pid': 2, 'state': 'stopped', 'node_rank': 1,"
     "   'workers': [{'rank': 2, 'local_rank': 0, 'pid': 77, 'state': 'killed',"
@@ -29,7 +30,8 @@ static const char document[] =
     "                'exit': null}]}]}]}";
 
 static const char table[] =
-    "job j: failed for 3 min 20 s, 2 of 1:2 nodes, 3 workers, round 2, 1 of 1 restarts, exit "
+    "job j: failed for 3 min 20 s, 2 of 1:2 nodes and 1 spare, 3 workers, round 2, 1 of 1 "
+    "restarts, exit "
     "status 139\n"
     "  failure   rank 2 on b (local rank 0, pid 77) killed by SIGSEGV (signal 11)\n"
     "  cause     segmentation fault\n"
@@ -39,7 +41,7 @@ static const char table[] =
     "       1      1         -  starting     \n"
     "node 1: b (10.0.0.2, agent pid 2) stopped\n"
     "       2      0        77  killed       killed by SIGSEGV (signal 11)\n"
-    "no rank: spare (10.0.0.3, agent pid 3) joined\n"
+    "no rank: spare (10.0.0.3, agent pid 3) spare\n"
     "connections: 3 turned away for want of descriptors\n"
     "connections: 1 store clients closed for not reading\n";
 
