@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adds up ranks until the world has the wanted size, then ends: elastic_worker.py WORLD."""
+from __future__ import annotations
+
+import sys
+import time
+
+import torch
+import torch.distributed as dist
+
+
+def main() -> None:
+    wanted = int(sys.argv[1])
+    dist.init_process_group("gloo")
+    rank, world = dist.get_rank(), dist.get_world_size()
+    while True:
+        total = torch.tensor([rank])
+        dist.all_reduce(total)
+        print(f"rank {rank}: world {world} sums up to {total.item()}", flush=True)
+        if world == wanted:
+            break
+        time.sleep(0.05)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
