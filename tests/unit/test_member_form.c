@@ -32,6 +32,16 @@ static void test_waits_for_spares(void **state)
     expect_said("job 'j' runs on other nodes; node3 stands by to take the place of one");
 }
 
+/* The last to come is the spare, and begins the round: it is told once. */
+static void test_spare_comes_last(void **state)
+{
+    (void)state;
+    set_nodes(1, 1, 1);
+    join("node1");
+    join("node2");
+    expect("0 WELCOME; 1 WELCOME; round 1; 0 ASSIGN r1 node 0/1 ranks 0/1; 1 WAITING");
+}
+
 static void test_begins_without_spares(void **state)
 {
     (void)state;
@@ -163,10 +173,15 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_waits_for_spares),      TEST(test_begins_without_spares),
-        TEST(test_node_rank_of_a_spare),  TEST(test_spare_is_lost),
-        TEST(test_spare_takes_the_place), TEST(test_who_returns_has_its_place),
-        TEST(test_places_are_remembered), TEST(test_closes_up),
+        TEST(test_waits_for_spares),
+        TEST(test_spare_comes_last),
+        TEST(test_begins_without_spares),
+        TEST(test_node_rank_of_a_spare),
+        TEST(test_spare_is_lost),
+        TEST(test_spare_takes_the_place),
+        TEST(test_who_returns_has_its_place),
+        TEST(test_places_are_remembered),
+        TEST(test_closes_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

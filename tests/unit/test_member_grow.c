@@ -103,7 +103,8 @@ static void test_busy_newcomer(void **state)
     (void)state;
     run_small(3, JOB_SCALE_UP_NOW);
     hello.current_round = 9;
-    hello.is_busy = hello.node_count = 1;
+    hello.is_busy = 1;
+    hello.node_count = 1;
     hello.world_size = hello.role_world_size = hello.slots;
     join("node3");
     assert_int_equal(state_now(), MEMBER_RUNNING);
