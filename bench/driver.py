@@ -174,6 +174,7 @@ def commands(launchers: list[Launcher]) -> str:
         argvs = [one.one_node()]
         if one.name != "bare":
             argvs.append(one.node(2, 29500, 3))
+            argvs.append(one.node_or_spare(2, 29500, 3))
         for argv in argvs:
             short = [Path(word).name if word.startswith("/") else word for word in argv]
             lines.append("    " + shlex.join(short))
@@ -185,7 +186,8 @@ def report(measures: list[Measure], launchers: list[Launcher], bench: Bench, loa
         f"{machine()}. Load average {load} before, {os.getloadavg()[0]:.2f} after.",
         table(measures, launchers, bench.samples),
         over_bare(bench.samples) if any(m.row == "start" for m in measures) else "",
-        "The commands, on one node and for the third of three (restarts as the row says):",
+        "The commands, on one node, for the third of three (restarts as the row says), and for the "
+        "third of four of which three are needed:",
         commands(launchers),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"

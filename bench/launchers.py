@@ -27,6 +27,20 @@ class Launcher:
         """The command for one of NODES nodes; the endpoint is on node 0."""
         raise NotImplementedError
 
+    def node_or_spare(self, node: int, port: int, max_restarts: int) -> list[str]:
+        """The command for one of NODES + 1, so that NODES are left when one is lost."""
+        argv = self.node(node, port, max_restarts)
+        at = argv.index("--nnodes")
+        return argv[:at] + self.spare_options() + argv[at + 2:]
+
+    def spare_options(self) -> list[str]:
+        """Instead of `--nnodes NODES`."""
+        raise NotImplementedError
+
+    def running_nodes(self) -> int:
+        """Of NODES + 1, those that have workers."""
+        raise NotImplementedError
+
 
 class Bare(Launcher):
     def one_node(self) -> list[str]:
@@ -44,6 +58,12 @@ class Muster(Launcher):
                 "--node-name", f"node{node + 1}", "--max-restarts", str(max_restarts),
                 "--no-python", str(self.worker)]
 
+    def spare_options(self) -> list[str]:
+        return ["--nnodes", str(NODES), "--spares", "1"]
+
+    def running_nodes(self) -> int:
+        return NODES
+
 
 class Torchrun(Launcher):
     def one_node(self) -> list[str]:
@@ -55,6 +75,12 @@ class Torchrun(Launcher):
                 "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}",
                 "--rdzv-id", "bench", "--local-addr", "127.0.0.1",
                 "--max-restarts", str(max_restarts), "--no-python", str(self.worker)]
+
+    def spare_options(self) -> list[str]:
+        return ["--nnodes", f"{NODES}:{NODES + 1}"]
+
+    def running_nodes(self) -> int:
+        return NODES + 1  # it knows no spares: all of them have workers
 
 
 def output(argv: list[str]) -> str:

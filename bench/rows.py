@@ -55,14 +55,17 @@ def one_node(job: Job, launcher: Launcher) -> Values:
             "exit": ms(end.ns, max(exits))}
 
 
-def start_nodes(job: Job, launcher: Launcher, max_restarts: int) -> list[Event]:
+def start_nodes(job: Job, launcher: Launcher, max_restarts: int,
+                has_spare: bool = False) -> list[Event]:
     """Starts the launchers of all nodes; the workers' `start` events."""
     port = free_port()
-    for node in range(NODES):
-        job.start(launcher.node(node, port, max_restarts))
+    command = launcher.node_or_spare if has_spare else launcher.node
+    running = launcher.running_nodes() if has_spare else NODES
+    for node in range(NODES + has_spare):
+        job.start(command(node, port, max_restarts))
         if node == 0 and not wait_until(lambda: is_listening(port), 30):
             raise job.trouble("node 0 does not serve the endpoint")
-    starts = job.wait_events("start", NODES * WORKERS)
+    starts = job.wait_events("start", running * WORKERS)
     time.sleep(SETTLE_S)
     return starts
 
@@ -144,6 +147,18 @@ def agent(job: Job, launcher: Launcher) -> Values:
     return {"agent_told": when_told(job, killed)[0], "orphans": alive}
 
 
+def replacement(job: Job, launcher: Launcher) -> Values:
+    start_nodes(job, launcher, 3, has_spare=True)
+    killed = kill(job.launcher(FAILING))
+    count = NODES * WORKERS
+    if not wait_until(lambda: len(job.events("start", killed)) >= count, LIMIT_S):
+        return {"replaced_first": None, "replaced": None, "replaced_beyond": None}
+    again = [e.ns for e in job.events("start", killed)]
+    death = max(e.ns for e in job.events("term", killed))
+    return {"replaced_first": ms(min(again), killed), "replaced": ms(max(again), killed),
+            "replaced_beyond": ms(max(again), death)}
+
+
 ALL = ("bare", "muster", "torchrun")
 BOTH = ("muster", "torchrun")
 TOLD = "one of 24 workers on 3 nodes killed, {}: SIGTERM on both other nodes"
@@ -177,5 +192,11 @@ EXPERIMENTS = (
         Measure("agent_told", "agent",
                 "agent of one of 3 nodes killed: SIGTERM on both other nodes"),
         Measure("orphans", "agent", "... its workers that live 1 s later", "of 8"))),
+    Experiment(replacement, 0, BOTH, True, (
+        Measure("replaced", "replacement",
+                "agent of one of 3 nodes killed, a 4th is there: all 24 workers running again"),
+        Measure("replaced_first", "replacement", "... the first of them"),
+        Measure("replaced_beyond", "replacement",
+                "... all, counted from the last other worker's death"))),
 )
 ROWS = tuple(dict.fromkeys(m.row for e in EXPERIMENTS for m in e.measures))
