@@ -52,6 +52,16 @@ int host_view_text(const struct host_view *host, char *text, size_t size, const 
     return read_text(full, text, size);
 }
 
+ssize_t host_view_bytes(const struct host_view *host, char *text, size_t size, const char *path,
+                        ...)
+{
+    va_list args;
+    va_start(args, path);
+    mu_autofree char *full = path_of(host, path, args);
+    va_end(args);
+    return mu_file_read(full, text, size);
+}
+
 int64_t host_view_int(const struct host_view *host, int64_t fallback, const char *path, ...)
 {
     va_list args;

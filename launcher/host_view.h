@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* All borrowed. */
 struct host_view {
@@ -28,6 +29,13 @@ struct host_view host_view_of(char *const *envp);
  */
 int host_view_text(const struct host_view *host, char *text, size_t size, const char *path, ...)
     __attribute__((format(printf, 4, 5)));
+
+/*
+ * The same without a change to what is read, which may have NULs in it: /proc/PID/cmdline. Returns
+ * its length, or -1.
+ */
+ssize_t host_view_bytes(const struct host_view *host, char *text, size_t size, const char *path,
+                        ...) __attribute__((format(printf, 4, 5)));
 
 /* A file that holds one decimal number; `fallback` if it does not. */
 int64_t host_view_int(const struct host_view *host, int64_t fallback, const char *path, ...)

@@ -3,16 +3,25 @@
  * A libnvidia-ml.so.1 for tests. FAKE_NVML describes its devices, separated by ';': PCI address,
  * UUID, and the UUIDs of MIG devices: "0000:1b:00.0 GPU-1 MIG-1 MIG-2;0000:2b:00.0 GPU-2". Unset,
  * the library says that no driver is loaded.
+ *
+ * FAKE_NVML_USE names a file that tells, whenever it is asked, what is in use: a line for each
+ * device that has something, "ADDRESS-OR-UUID MIB [PID:MIB]...". Other lines: "error", every such
+ * question fails; "old", only those of the first version do not; "hang", they never return;
+ * "hang-init", to load it does not. FAKE_NVML_MARK names a file that gets a line each time.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     OK,
     ERROR_INVALID = 2,
     ERROR_NOT_FOUND = 6,
+    ERROR_INSUFFICIENT_SIZE = 7,
     ERROR_NO_DRIVER = 9,
+    ERROR_UNKNOWN = 999,
     MAX_DEVICES = 64,
     MAX_MIG = 7
 };
@@ -30,6 +39,21 @@ struct pci_info {
     char bus_id[32];
 };
 
+struct process {
+    unsigned pid;
+    unsigned long long bytes;
+    unsigned gpu_instance, compute_instance;
+};
+
+struct memory {
+    unsigned version;
+    unsigned long long total, reserved, free, used;
+};
+
+struct memory_v1 {
+    unsigned long long total, free, used;
+};
+
 static struct device devices[MAX_DEVICES];
 static unsigned count;
 static int is_on;
@@ -43,6 +67,69 @@ int nvmlDeviceGetUUID(const struct device *device, char *uuid, unsigned size);
 int nvmlDeviceGetMaxMigDeviceCount(const struct device *device, unsigned *ret);
 int nvmlDeviceGetMigDeviceHandleByIndex(const struct device *device, unsigned index,
                                         struct device **ret);
+int nvmlDeviceGetHandleByPciBusId_v2(const char *address, struct device **ret);
+int nvmlDeviceGetHandleByUUID(const char *uuid, struct device **ret);
+int nvmlDeviceGetMemoryInfo_v2(const struct device *device, struct memory *ret);
+int nvmlDeviceGetMemoryInfo(const struct device *device, struct memory_v1 *ret);
+int nvmlDeviceGetComputeRunningProcesses_v2(const struct device *device, unsigned *ret_count,
+                                            struct process *list);
+
+/* The file's line that begins with this word, in `line`; 0: there is none. */
+static int find_use(const char *word, char *line, size_t size)
+{
+    const char *path = getenv("FAKE_NVML_USE");
+    FILE *f = path != NULL ? fopen(path, "r") : NULL;
+    int is_found = 0;
+    while (f != NULL && !is_found && fgets(line, (int)size, f) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        size_t len = strlen(word);
+        is_found = len > 0 && strncmp(line, word, len) == 0 && strchr(" ", line[len]) != NULL;
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    return is_found;
+}
+
+static void hang_if(const char *word)
+{
+    char line[256];
+    if (find_use(word, line, sizeof(line))) {
+        for (;;) {
+            pause();
+        }
+    }
+}
+
+/* What the line of a device says behind its name; "0" if there is none. */
+static int find_line(const struct device *device, char *line, size_t size)
+{
+    hang_if("hang");
+    if (find_use("error", line, size)) {
+        return ERROR_UNKNOWN;
+    }
+    const char *name = device->pci;
+    if (!find_use(name, line, size)) {
+        name = device->uuid;
+        if (!find_use(name, line, size)) {
+            snprintf(line, size, "0");
+            return OK;
+        }
+    }
+    memmove(line, line + strlen(name), strlen(line + strlen(name)) + 1);
+    return OK;
+}
+
+static void leave_mark(void)
+{
+    const char *path = getenv("FAKE_NVML_MARK");
+    int fd = path != NULL ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+    if (fd >= 0) {
+        ssize_t n = write(fd, "init\n", 5);
+        (void)n;
+        close(fd);
+    }
+}
 
 static void read_device(char *text)
 {
@@ -65,6 +152,8 @@ static void read_device(char *text)
 int nvmlInit_v2(void)
 {
     const char *text = getenv("FAKE_NVML");
+    leave_mark();
+    hang_if("hang-init");
     if (text == NULL) {
         return ERROR_NO_DRIVER;
     }
@@ -140,4 +229,79 @@ int nvmlDeviceGetMigDeviceHandleByIndex(const struct device *device, unsigned in
     }
     *ret = device->mig[index];
     return OK;
+}
+
+int nvmlDeviceGetHandleByPciBusId_v2(const char *address, struct device **ret)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(devices[i].pci, address) == 0) {
+            *ret = &devices[i];
+            return OK;
+        }
+    }
+    return ERROR_NOT_FOUND;
+}
+
+int nvmlDeviceGetHandleByUUID(const char *uuid, struct device **ret)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(devices[i].uuid, uuid) == 0) {
+            *ret = &devices[i];
+            return OK;
+        }
+        for (unsigned k = 0; k < devices[i].mig_count; k++) {
+            if (strcmp(devices[i].mig[k]->uuid, uuid) == 0) {
+                *ret = devices[i].mig[k];
+                return OK;
+            }
+        }
+    }
+    return ERROR_NOT_FOUND;
+}
+
+static int used_of(const struct device *device, unsigned long long *ret_used)
+{
+    char line[4096];
+    int rc = find_line(device, line, sizeof(line));
+    *ret_used = rc == OK ? strtoull(line, NULL, 10) << 20 : 0;
+    return rc;
+}
+
+int nvmlDeviceGetMemoryInfo_v2(const struct device *device, struct memory *ret)
+{
+    char line[256];
+    if (ret->version != (sizeof(*ret) | 2U << 24) || find_use("old", line, sizeof(line))) {
+        return ERROR_INVALID;
+    }
+    return used_of(device, &ret->used);
+}
+
+int nvmlDeviceGetMemoryInfo(const struct device *device, struct memory_v1 *ret)
+{
+    return used_of(device, &ret->used);
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v2(const struct device *device, unsigned *ret_count,
+                                            struct process *list)
+{
+    char line[4096];
+    int rc = find_line(device, line, sizeof(line));
+    if (rc != OK) {
+        return rc;
+    }
+    unsigned found = 0;
+    char *rest = line + strspn(line, " ");
+    char *word;
+    strsep(&rest, " ");
+    while ((word = strsep(&rest, " ")) != NULL) {
+        char *end;
+        unsigned pid = (unsigned)strtoul(word, &end, 10);
+        if (*end == ':' && found++ < *ret_count) {
+            list[found - 1] =
+                (struct process){.pid = pid, .bytes = strtoull(end + 1, NULL, 10) << 20};
+        }
+    }
+    rc = found <= *ret_count ? OK : ERROR_INSUFFICIENT_SIZE;
+    *ret_count = found;
+    return rc;
 }
