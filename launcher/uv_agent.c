@@ -181,7 +181,7 @@ static void arm(struct uv_agent *a)
 static void finish(struct uv_agent *a, int exit_status)
 {
     a->exit_status = exit_status;
-    uv_agent_workers_close(a);
+    uv_agent_workers_end(a);
     uv_agent_watchdog_close(a);
     uv_liveness_close(a->liveness);
     terminal_restore(&a->terminal);
@@ -397,7 +397,10 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
     uv_agent_output_close(a);
     uv_run(&a->loop, UV_RUN_DEFAULT);
     MU_REQUIRE(uv_loop_close(&a->loop) == 0);
-    uv_agent_workers_free(a);
+    bool has_ended = uv_agent_workers_free(a);
+    if (!has_ended && rc == 0) {
+        _exit(a->exit_status); /* all is said and written; a driver that hangs is not waited for */
+    }
     agent_free(a->engine);
     mu_buf_fini(&a->partial);
     free(a);

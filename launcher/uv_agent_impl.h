@@ -12,6 +12,7 @@
 #include "launcher/run_dir.h"
 #include "launcher/terminal.h"
 #include "launcher/uv_dial.h"
+#include "launcher/uv_gpu_wait.h"
 #include "launcher/uv_liveness.h"
 #include "launcher/uv_out.h"
 #include "launcher/uv_procs.h"
@@ -63,6 +64,9 @@ struct uv_agent {
     struct uv_procs *procs;             /* owned; NULL while no round runs */
     struct uv_agent_watchdog *watchdog; /* owned; NULL: not asked for */
     bool is_unbound_told;               /* that workers are not bound as they should be */
+    struct uv_gpu_wait *gpu_wait;       /* owned; NULL: no round ran yet, or there is no need */
+    bool is_waiting_for_gpus;           /* the workers of `next` are to be started after that */
+    struct assignment next;
 
     struct uv_agent_causes *causes; /* owned; of this round or the last one; NULL: none yet */
     bool has_end;                   /* the coordinator said how the job ended: */
@@ -91,7 +95,9 @@ void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignm
 void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e);
 void uv_agent_workers_look(struct uv_agent *a, struct ctl_whose w);
 void uv_agent_workers_close(struct uv_agent *a); /* no event after it; what runs is killed */
-void uv_agent_workers_free(struct uv_agent *a);  /* after the loop is closed */
+void uv_agent_workers_end(struct uv_agent *a);   /* the same, and no other round will come */
+/* After the loop is closed. False if the process must end by _exit(), see uv_gpu_wait_free(). */
+bool uv_agent_workers_free(struct uv_agent *a);
 
 /* ---- uv_agent_watchdog.c ---- */
 

@@ -6,6 +6,7 @@
 #include "launcher/uv_agent_impl.h"
 
 #include "launcher/find_program.h"
+#include "launcher/gpu_memory.h"
 #include "launcher/proc_owner.h"
 #include "muster/env.h"
 #include "muster/file.h"
@@ -22,6 +23,56 @@ static void on_started(void *arg, uint32_t local_rank, pid_t pid)
     uv_agent_events_started(a, local_rank, pid);
 }
 
+/* ---- GPU memory of the workers before ---- */
+
+static void start_now(struct uv_agent *a, const struct assignment *assignment);
+
+static void on_gpus_free(void *arg)
+{
+    struct uv_agent *a = arg;
+    a->is_waiting_for_gpus = false;
+    start_now(a, &a->next);
+    uv_agent_carry_out(a);
+}
+
+/* With the first workers that run: until then nothing is done, for the start is not to wait. */
+static void note_workers(struct uv_agent *a)
+{
+    const struct options *o = a->opts;
+    struct host_view host = host_view_of(a->env);
+    bool may_start_again = a->config.policy.max_restarts > 0 || a->config.policy.max_nodes > 1;
+    if (a->gpu_wait == NULL && o->gpu_free_timeout_ms > 0 && may_start_again &&
+        gpu_memory_has_devices(&host)) {
+        struct mu_err err = MU_ERR_INIT;
+        struct uv_gpu_wait_spec spec = {.host = &host,
+                                        .run_path = run_dir_path(a->run_dir),
+                                        .timeout_ms = o->gpu_free_timeout_ms,
+                                        .over = on_gpus_free,
+                                        .arg = a};
+        a->gpu_wait = uv_gpu_wait_new(&a->loop, &spec, &err);
+        if (a->gpu_wait == NULL) {
+            mu_log(MU_LOG_WARN, "GPU memory will not be waited for at a restart: %s", err.text);
+        }
+    }
+    if (a->gpu_wait != NULL) {
+        pid_t pids[MU_MAX_LOCAL_WORLD];
+        for (uint32_t i = 0; i < a->config.slots; i++) {
+            pids[i] = uv_procs_pid(a->procs, i);
+        }
+        uv_gpu_wait_note(a->gpu_wait, pids, a->config.slots);
+    }
+}
+
+/* The round ends before its workers were started. The engine takes them for running. */
+static void give_up_waiting(struct uv_agent *a)
+{
+    a->is_waiting_for_gpus = false;
+    uv_gpu_wait_cancel(a->gpu_wait);
+    agent_workers_gone(a->engine, uv_agent_now(a));
+}
+
+/* ---- what becomes of the workers ---- */
+
 static void on_running(void *arg)
 {
     struct uv_agent *a = arg;
@@ -35,6 +86,7 @@ static void on_running(void *arg)
                unbound, unbound == 1 ? "" : "s", strerror(code), unbound == 1 ? "s" : "");
     }
     agent_workers_running(a->engine, uv_agent_now(a));
+    note_workers(a);
     uv_agent_carry_out(a);
 }
 
@@ -188,7 +240,7 @@ static int start(struct uv_agent *a, const struct assignment *assignment, struct
     return a->procs != NULL ? 0 : -1;
 }
 
-void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment)
+static void start_now(struct uv_agent *a, const struct assignment *assignment)
 {
     struct mu_err err = MU_ERR_INIT;
     uv_agent_causes_begin(a);
@@ -204,8 +256,24 @@ void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignm
     }
 }
 
+void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment)
+{
+    a->is_waiting_for_gpus = a->gpu_wait != NULL && uv_gpu_wait_start(a->gpu_wait);
+    if (a->is_waiting_for_gpus) {
+        a->next = *assignment;
+    } else {
+        start_now(a, assignment);
+    }
+}
+
 void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e)
 {
+    if (a->is_waiting_for_gpus && e->kind == AGENT_PASS) {
+        mu_log(MU_LOG_NOTICE, "signal %d comes before the workers have started again: dropped",
+               e->signo);
+    } else if (a->is_waiting_for_gpus) {
+        give_up_waiting(a);
+    }
     if (a->procs == NULL) {
         return;
     }
@@ -243,10 +311,19 @@ void uv_agent_workers_close(struct uv_agent *a)
     a->procs = NULL;
 }
 
-void uv_agent_workers_free(struct uv_agent *a)
+void uv_agent_workers_end(struct uv_agent *a)
 {
+    uv_agent_workers_close(a);
+    a->is_waiting_for_gpus = false;
+    uv_gpu_wait_close(a->gpu_wait);
+}
+
+bool uv_agent_workers_free(struct uv_agent *a)
+{
+    bool has_ended = uv_gpu_wait_free(a->gpu_wait);
     free(a->program);
     free(a->attempt_dir);
     run_dir_free(a->run_dir);
     uv_agent_causes_free(a);
+    return has_ended;
 }
