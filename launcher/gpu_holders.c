@@ -225,9 +225,9 @@ static void tell_holder(const struct gpu_holders *h, struct telling *t, const st
                         const struct gpu_process *process, enum whose whose)
 {
     static const char *const relations[] = {
-        [OF_WORKER_ENDED] = ", a worker of the round before that has ended",
-        [OF_WORKER] = ", a worker of the round before",
-        [OF_WORKERS_CHILD] = ", started by a worker of the round before",
+        [OF_WORKER_ENDED] = ", a worker of an earlier round that has ended",
+        [OF_WORKER] = ", a worker of an earlier round",
+        [OF_WORKERS_CHILD] = ", started by a worker of an earlier round",
     };
     if (t->holders < MAX_TOLD) {
         begin_holder(t, process->bytes, use);

@@ -398,7 +398,7 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
     uv_run(&a->loop, UV_RUN_DEFAULT);
     MU_REQUIRE(uv_loop_close(&a->loop) == 0);
     bool has_ended = uv_agent_workers_free(a);
-    if (!has_ended && rc == 0) {
+    if (!has_ended) {
         _exit(a->exit_status); /* all is said and written; a driver that hangs is not waited for */
     }
     agent_free(a->engine);

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real NVIDIA GPUs: muster counts what CUDA's own library shows a process."""
+"""Real NVIDIA GPUs: muster counts what CUDA's own library shows a process, and waits for their memory."""
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from muster import BUILD, Case, expect
-from procs import Skip
+from procs import Proc, Skip, wait_for
+from test_gpu_wait import open_nvml
 from test_numa import cpu_set, run, workers_of
 
 LIMIT = 180
@@ -118,3 +123,99 @@ def test_workers_are_near_their_gpus(t: Case) -> None:
         if own.exists():
             near = cpu_set(own.read_text().strip()) & os.sched_getaffinity(0)
             expect(cpu_set(cpus) == near, f"node {node}: {near}, {told}")
+
+
+# ---- memory before a restart ----
+
+# Takes MIB of the first GPU, writes what was free before to FILE, and stays until "go" or its death.
+TAKE_MEMORY = """
+import time
+began = time.monotonic()
+import ctypes, json, os, sys
+mib, name = int(sys.argv[1]), sys.argv[2].replace("%", os.environ.get("TORCHELASTIC_RESTART_COUNT", ""))
+cuda = ctypes.CDLL("libcuda.so.1")
+def call(function, *args):
+    status = getattr(cuda, function)(*args)
+    if status != 0:
+        sys.exit(f"{function}() says {status}")
+device, context, pointer = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_uint64()
+free, total = ctypes.c_size_t(), ctypes.c_size_t()
+call("cuInit", 0)
+call("cuDeviceGet", ctypes.byref(device), 0)
+call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+call("cuCtxSetCurrent", context)
+call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
+call("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(mib << 20))
+with open(name + ".part", "w") as f:
+    json.dump({"pid": os.getpid(), "free": free.value, "began": began}, f)
+os.rename(name + ".part", name)
+while not os.path.exists(os.path.join(os.environ["E2E_DIR"], "go")):
+    time.sleep(0.02)
+"""
+
+
+def take_memory(t: Case, mib: int, name: str) -> list[str]:
+    script = t.dir / "take_memory.py"
+    script.write_text(TAKE_MEMORY)
+    return [sys.executable, str(script), str(mib), str(t.job_dir / name)]
+
+
+def start_memory_job(t: Case, *options: str) -> Proc:
+    t.env.pop("CUDA_VISIBLE_DEVICES", None)
+    program = take_memory(t, 2048, "ready.%")
+    return t.agent("node1", ["--nnodes", "1", "--nproc-per-node", "1", *options], program)
+
+
+def told(t: Case, name: str) -> dict[str, Any]:
+    wait_for((t.job_dir / name).exists, name, 60)
+    return json.loads((t.job_dir / name).read_text())
+
+
+def test_memory_of_a_killed_worker_is_back_at_the_restart(t: Case) -> None:
+    need_gpu()
+    agent = start_memory_job(t, "--max-restarts", "3")
+    frees, spans = [], []
+    killed = 0.0
+    for turn in range(4):
+        worker = told(t, f"ready.{turn}")
+        frees.append(worker["free"])
+        if turn > 0:
+            spans.append(f"{(worker['began'] - killed) * 1e3:.0f} ms")
+        if turn < 3:
+            killed = time.monotonic()
+            os.kill(worker["pid"], signal.SIGKILL)
+    t.go()
+    agent.expect(0)
+    print(f"MiB free at each start: {[free >> 20 for free in frees]}; from kill to the next worker: {spans}")
+    print(agent.err)
+    expect(min(frees) > frees[0] - (256 << 20), f"memory is missing at a restart: {frees}")
+
+
+def test_who_holds_memory_at_a_restart_is_waited_for_and_named(t: Case) -> None:
+    """
+    The holder is started by the test with a worker's environment, as a container engine or a daemon
+    would on a worker's behalf: what a worker starts itself is killed with it.
+    """
+    need_gpu()
+    agent = start_memory_job(t, "--max-restarts", "2", "--gpu-free-timeout", "3")
+    first = told(t, "ready.0")
+    wait_for(lambda: not open_nvml(agent), "NVML to be let go of", 30)
+    worker_env = dict(entry.split("=", 1) for entry in
+                      Path(f"/proc/{first['pid']}/environ").read_text().split("\0") if "=" in entry)
+    holder = t.spawn("holder", take_memory(t, 1024, "held"), worker_env)
+    told(t, "held")
+    os.kill(first["pid"], signal.SIGKILL)
+    agent.wait_err("starting the workers although 3.0 s (--gpu-free-timeout) have not freed", 30)
+    second = told(t, "ready.1")
+    os.kill(second["pid"], signal.SIGKILL)
+    wait_for(lambda: agent.err.count("waiting up to 3.0 s for") == 2, "muster to wait again", 30, 0.005)
+    holder.signal(signal.SIGKILL)
+    holder.wait()
+    agent.wait_err("the GPU memory is free after", 30)
+    told(t, "ready.2")
+    t.go()
+    agent.expect(0)
+    print(agent.err)
+    is_named = f"held by process {holder.pid} (" in agent.err
+    print("NVML tells pids here" if is_named else "NVML tells no pids of here: only the sum was to be seen")
+    expect(is_named or "held by processes that cannot be seen from here" in agent.err, agent.err)

@@ -78,7 +78,7 @@ def test_restart_waits_until_the_memory_is_free(t: Case) -> None:
     node.use(f"{GPUS[1]} 31949 {worker.pid}:31949\n")
     t.tell("exit.0.0", "3")
     node.says(f"before the workers start, waiting up to 60.0 s for 31.2 GiB on GPU 1 ({GPUS[1]}) held by "
-              f"process {worker.pid}, a worker of the round before that has ended")
+              f"process {worker.pid}, a worker of an earlier round that has ended")
     no_worker(t, 1)
     node.use("")
     t.workers(1, turn=1)
@@ -94,7 +94,7 @@ def test_memory_that_is_not_freed(t: Case) -> None:
     t.tell("exit.0.0", "3")
     t.workers(1, turn=1)
     node.says(f"starting the workers although 1.0 s (--gpu-free-timeout) have not freed 2.0 GiB on GPU 0 "
-              f"({GPUS[0]}) held by process {holder.pid} (sleep 1000), started by a worker of the round before")
+              f"({GPUS[0]}) held by process {holder.pid} (sleep 1000), started by a worker of an earlier round")
     finish(t, node.agent)
     holder.signal(signal.SIGKILL)
     holder.wait()

@@ -190,18 +190,18 @@ static void test_worker_that_has_ended(void **state)
     assert_held(&r, 0, "");
     use(&r, A " 2048 4711:2048\n");
     assert_held(&r, 2 * GIB,
-                "2.0 GiB on GPU 0 (" A ") held by process 4711 (python3), a worker of the round "
-                "before");
+                "2.0 GiB on GPU 0 (" A ") held by process 4711 (python3), a worker of an earlier "
+                "round");
     remove_process(&r, 4711);
     use(&r, A " 2048 4711:2048\n" B " 300 4712:300\n");
     assert_held(&r, 2 * GIB + 300 * MIB,
-                "2.0 GiB on GPU 0 (" A ") held by process 4711, a worker of the round before that "
-                "has ended; 300 MiB on GPU 1 (" B ") held by process 4712, a worker of the round "
-                "before that has ended");
+                "2.0 GiB on GPU 0 (" A ") held by process 4711, a worker of an earlier round that "
+                "has ended; 300 MiB on GPU 1 (" B ") held by process 4712, a worker of an earlier "
+                "round that has ended");
     add_process(&r, 4711, 'Z', 100, ""); /* not reaped yet */
     use(&r, A " 2048 4711:2048\n");
     assert_held(&r, 2 * GIB,
-                "2.0 GiB on GPU 0 (" A ") held by process 4711, a worker of the round before that "
+                "2.0 GiB on GPU 0 (" A ") held by process 4711, a worker of an earlier round that "
                 "has ended");
     add_process(&r, 4711, 'S', 999, "other"); /* another process of that pid */
     assert_held(&r, 0, "");
@@ -228,7 +228,7 @@ static void test_process_of_a_worker(void **state)
     use(&r, B " 2048 50:1024 51:512 52:512\n");
     assert_held(&r, GIB,
                 "1.0 GiB on GPU 1 (" B ") held by process 50 (serve?--all), started by a worker "
-                "of the round before");
+                "of an earlier round");
     teardown(&r);
 }
 
