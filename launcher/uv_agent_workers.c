@@ -269,8 +269,9 @@ void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignm
 void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e)
 {
     if (a->is_waiting_for_gpus && e->kind == AGENT_PASS) {
-        mu_log(MU_LOG_NOTICE, "signal %d comes before the workers have started again: dropped",
-               e->signo);
+        char name[32];
+        outcome_signal_name(e->signo, name, sizeof(name));
+        mu_log(MU_LOG_NOTICE, "%s comes before the workers have started again: dropped", name);
     } else if (a->is_waiting_for_gpus) {
         give_up_waiting(a);
     }

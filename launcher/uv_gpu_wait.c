@@ -193,9 +193,11 @@ static void on_timeout(uv_timer_t *timer)
     struct uv_gpu_wait *w = timer->data;
     double span = (double)w->timeout_ms / 1e3;
     if (w->last.number == w->number) {
-        mu_log(MU_LOG_WARN,
-               "starting the workers although %.1f s (--gpu-free-timeout) have not freed %s", span,
-               w->last.who);
+        mu_log(
+            MU_LOG_WARN,
+            "after %.1f s (--gpu-free-timeout) this GPU memory is not free, and the workers start "
+            "without it: %s",
+            span, w->last.who);
     } else {
         w->is_stuck = true;
         mu_log(MU_LOG_WARN,

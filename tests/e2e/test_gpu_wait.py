@@ -93,8 +93,8 @@ def test_memory_that_is_not_freed(t: Case) -> None:
     node.use(f"{GPUS[0]} 2048 {holder.pid}:2048\n")
     t.tell("exit.0.0", "3")
     t.workers(1, turn=1)
-    node.says(f"starting the workers although 1.0 s (--gpu-free-timeout) have not freed 2.0 GiB on GPU 0 "
-              f"({GPUS[0]}) held by process {holder.pid} (sleep 1000), started by a worker of an earlier round")
+    node.says("after 1.0 s (--gpu-free-timeout) this GPU memory is not free, and the workers start without it: "
+              f"2.0 GiB on GPU 0 ({GPUS[0]}) held by process {holder.pid} (sleep 1000), started by a worker of an earlier round")
     finish(t, node.agent)
     holder.signal(signal.SIGKILL)
     holder.wait()
