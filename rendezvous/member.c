@@ -42,6 +42,7 @@ struct member *member_new(struct mu_slice run_id, const struct member_config *co
     m->next_pulse_ms = INT64_MAX;
     m->next_silence_ms = INT64_MAX;
     m->busy_deadline_ms = INT64_MAX;
+    member_index_init(&m->index, config->seed);
     return m;
 }
 
@@ -61,8 +62,12 @@ void member_free(struct member *m)
         return;
     }
     for (uint32_t i = 0; i < m->node_count; i++) {
+        if (member_node_is_live(m->nodes[i])) {
+            member_index_take(&m->index, m->nodes[i]);
+        }
         member_node_free(m->nodes[i]);
     }
+    member_index_fini(&m->index);
     for (uint32_t i = 0; i < m->effect_count; i++) {
         free(m->effects[i].text);
     }

@@ -36,6 +36,7 @@
 #include "muster/log.h"
 #include "muster/outcome.h"
 #include "rendezvous/event_ring.h"
+#include "rendezvous/hash_index.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -68,6 +69,7 @@ const char *member_node_state_name(enum member_node_state state);
 /* What the embedding process decides, the same for all jobs of one coordinator. */
 struct member_config {
     uint64_t coordinator_id; /* random; told to every node */
+    uint64_t seed;           /* random, and told to nobody */
     uint64_t embedded_agent; /* agent_id of the agent in this process; 0: stand-alone */
     int64_t
         unix_offset_ms; /* of events: the time since 1970 is the engine's plus this; 0: not known */
@@ -155,10 +157,12 @@ struct member_node {
     uint32_t role_first_rank;
     uint32_t slots;
     uint32_t pid;
-    uint64_t agent_id; /* 0: of an adopted round, and it has not come back yet */
-    char *name;        /* owned */
-    char *role;        /* owned */
-    char *address;     /* owned */
+    uint64_t agent_id;          /* 0: of an adopted round, and it has not come back yet */
+    struct hash_link of_agent;  /* in member_index.h, while it is live */
+    struct hash_link of_wanted; /* the same, with a wanted_rank */
+    char *name;                 /* owned */
+    char *role;                 /* owned */
+    char *address;              /* owned */
     int64_t joined_ms;
     int64_t heard_ms;
     uint32_t busy_round;      /* of which it has workers and no ranks; 0: none */

@@ -7,6 +7,7 @@
 #include "muster/limits.h"
 #include "muster/lines.h"
 #include "muster/mem.h"
+#include "rendezvous/rank_assign.h"
 
 void member_failure_clear(struct member_failure *f)
 {
@@ -199,9 +200,11 @@ void member_node_gone(struct member *m, struct member_node *n, const char *why,
 {
     bool had_part = member_node_is_placed(n) && n->state != MEMBER_NODE_STOPPED;
     n->state = MEMBER_NODE_GONE;
+    member_index_take(&m->index, n);
     m->live_count--;
     m->away_count -= n->is_away;
     n->is_away = false;
+    m->forgettable += !member_node_is_placed(n) && n->previous_rank == RANK_NONE;
     m->stuck_count -= n->is_stuck;
     m->busy_count -= n->busy_round != 0 && !n->is_stuck;
     n->busy_round = 0;

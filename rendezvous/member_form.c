@@ -98,6 +98,7 @@ static uint32_t list_lost(struct member *m, struct rank_lost *lost)
         if (!member_node_is_live(n) && n->previous_rank != RANK_NONE) {
             lost[count++] = (struct rank_lost){.name = n->name, .place = n->previous_rank};
             n->previous_rank = RANK_NONE;
+            m->forgettable++;
         }
     }
     return count;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of the membership engine, shared by member.c (messages, effects), member_join.c (who
- * is let in), member_session.c (who comes back), member_time.c (deadlines), member_form.c (forming,
+ * is let in), member_index.c (who is here), member_session.c (who comes back), member_time.c
+ * (deadlines), member_form.c (forming,
  * assigning ranks), member_grow.c (bigger rounds), member_round.c (stopping, ending),
  * member_decide.c (what follows a failure), member_fail.c (failures and the culprit),
  * member_report.c and member_screen.c (what people read). Nobody else includes it.
@@ -11,6 +12,7 @@
 #include "rendezvous/event_ring.h"
 #include "rendezvous/member.h"
 #include "rendezvous/restart_policy.h"
+#include "rendezvous/member_index.h"
 
 enum {
     MEMBER_KILL_ALLOWANCE_MS = 15 * 1000, /* after the grace time, for SIGKILL to do its work */
@@ -76,6 +78,8 @@ struct member {
     uint32_t stuck_count; /* of the live: cannot get rid of old workers, get no ranks */
     uint32_t node_cap;
     uint32_t next_node_id;
+    uint32_t forgettable; /* gone, with no part in the round; forgotten at the next join */
+    struct member_index index;
 
     struct member_effect *effects; /* owned; [effect_head, effect_count) are still to be taken */
     uint32_t effect_head;
@@ -131,7 +135,6 @@ struct member_node *member_find_node(const struct member *m, uint32_t id); /* NU
 /* ---- member_join.c ---- */
 struct member_node *member_node_new(struct member *m, const struct ctl_hello *hello,
                                     const char *address);
-struct member_node *member_find_agent(const struct member *m, uint64_t agent_id); /* live ones */
 void member_welcome(struct member *m, const struct member_node *n, bool is_resumed);
 
 /* ---- member_time.c ---- */

@@ -103,12 +103,9 @@ static int check_hello(const struct member *m, const struct ctl_hello *h, struct
     if (check_losses(m, h, err) != 0) {
         return -1;
     }
-    for (uint32_t i = 0; h->node_rank >= 0 && i < m->node_count; i++) {
-        const struct member_node *n = m->nodes[i];
-        if (member_node_is_live(n) && n->wanted_rank == h->node_rank &&
-            n->agent_id != h->agent_id) {
-            return refuse_rank(m, n, err);
-        }
+    const struct member_node *taken = member_find_wanted(m, h->node_rank);
+    if (taken != NULL && taken->agent_id != h->agent_id) {
+        return refuse_rank(m, taken, err);
     }
     return 0;
 }
@@ -137,9 +134,10 @@ static void configure(struct member *m, const struct ctl_hello *h)
 /* Forget nodes that are gone, but for their places: who comes back is to have its own again. */
 static void purge(struct member *m)
 {
-    if (m->live_count == m->node_count || m->state == MEMBER_ENDED) {
+    if (m->forgettable == 0 || m->state == MEMBER_ENDED) {
         return;
     }
+    m->forgettable = 0;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < m->node_count; i++) {
         const struct member_node *n = m->nodes[i];
@@ -150,16 +148,6 @@ static void purge(struct member *m)
         }
     }
     m->node_count = kept;
-}
-
-struct member_node *member_find_agent(const struct member *m, uint64_t agent_id)
-{
-    for (uint32_t i = 0; agent_id != 0 && i < m->node_count; i++) {
-        if (m->nodes[i]->agent_id == agent_id && member_node_is_live(m->nodes[i])) {
-            return m->nodes[i];
-        }
-    }
-    return NULL;
 }
 
 bool member_knows(const struct member *m, const struct ctl_hello *hello)
@@ -198,6 +186,7 @@ struct member_node *member_node_new(struct member *m, const struct ctl_hello *he
     }
     m->nodes[m->node_count++] = n;
     m->live_count++;
+    member_index_add(&m->index, n);
     if (m->next_silence_ms == INT64_MAX) {
         m->next_silence_ms = m->now_ms + m->node_timeout_ms;
     }

@@ -174,6 +174,7 @@ static void forget_adopted(struct member *m)
         if (n->agent_id == 0) {
             m->live_count--;
             m->away_count--;
+            member_index_take(&m->index, n);
             member_node_free(n);
             continue;
         }
@@ -221,6 +222,7 @@ static struct member_node *find_missing(const struct member *m, const struct ctl
 static void fill(struct member *m, struct member_node *n, const struct ctl_hello *h,
                  const char *address)
 {
+    member_index_take(&m->index, n);
     free(n->name);
     free(n->role);
     free(n->address);
@@ -237,6 +239,7 @@ static void fill(struct member *m, struct member_node *n, const struct ctl_hello
     n->first_rank = h->first_rank;
     n->role_first_rank = h->role_first_rank;
     n->wants_report = h->wants_report != 0;
+    member_index_add(&m->index, n);
     m->is_adopted_busy = m->is_adopted_busy || h->is_busy != 0;
     is_back(m, n);
 }

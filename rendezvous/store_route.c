@@ -9,11 +9,11 @@ struct store_route *store_route_new(uint64_t seed)
 {
     struct store_route *r = mu_alloc(sizeof(*r));
     r->seed = seed;
-    route_index_init(&r->addresses);
-    route_index_init(&r->places);
-    route_index_init(&r->workers);
-    route_index_init(&r->formers);
-    route_index_init(&r->named);
+    hash_index_init(&r->addresses);
+    hash_index_init(&r->places);
+    hash_index_init(&r->workers);
+    hash_index_init(&r->formers);
+    hash_index_init(&r->named);
     for (size_t i = 0; i < ROUTE_PHASES; i++) {
         TAILQ_INIT(&r->phases[i]);
     }
@@ -24,7 +24,7 @@ struct store_route *store_route_new(uint64_t seed)
 static void former_free(struct store_route *r, struct route_former *f)
 {
     TAILQ_REMOVE(&r->former_order, f, order);
-    route_index_take(&r->formers, &f->link);
+    hash_index_take(&r->formers, &f->link);
     route_address_release(r, f->address);
     free(f);
 }
@@ -39,11 +39,11 @@ void store_route_free(struct store_route *r)
         former_free(r, f);
     }
     MU_REQUIRE(r->held == 0);
-    route_index_fini(&r->addresses);
-    route_index_fini(&r->places);
-    route_index_fini(&r->workers);
-    route_index_fini(&r->formers);
-    route_index_fini(&r->named);
+    hash_index_fini(&r->addresses);
+    hash_index_fini(&r->places);
+    hash_index_fini(&r->workers);
+    hash_index_fini(&r->formers);
+    hash_index_fini(&r->named);
     free(r->effects);
     free(r);
 }
@@ -74,16 +74,16 @@ const struct store_route_effect *store_route_take(struct store_route *r)
 
 /* ---- addresses ---- */
 
-static struct route_address *address_of(struct route_link *link)
+static struct route_address *address_of(struct hash_link *link)
 {
     return mu_container_of(link, struct route_address, link);
 }
 
 struct route_address *route_address_find(const struct store_route *r, const char *name)
 {
-    struct route_link *link = route_index_first(&r->addresses, route_hash_text(r->seed, name));
+    struct hash_link *link = hash_index_first(&r->addresses, hash_mix_text(r->seed, name));
     while (link != NULL && strcmp(address_of(link)->name, name) != 0) {
-        link = route_index_next(link);
+        link = hash_index_next(link);
     }
     return link != NULL ? address_of(link) : NULL;
 }
@@ -96,7 +96,7 @@ static struct route_address *address_get(struct store_route *r, const char *name
         a->name = mu_strdup(name);
         TAILQ_INIT(&a->places);
         TAILQ_INIT(&a->clients);
-        route_index_add(&r->addresses, &a->link, route_hash_text(r->seed, name));
+        hash_index_add(&r->addresses, &a->link, hash_mix_text(r->seed, name));
     }
     a->references++;
     return a;
@@ -105,7 +105,7 @@ static struct route_address *address_get(struct store_route *r, const char *name
 void route_address_release(struct store_route *r, struct route_address *a)
 {
     if (--a->references == 0) {
-        route_index_take(&r->addresses, &a->link);
+        hash_index_take(&r->addresses, &a->link);
         free(a->name);
         free(a);
     }
@@ -118,7 +118,7 @@ bool store_route_is_known(const struct store_route *r, const char *address)
 
 uint64_t route_pid_hash(const struct store_route *r, const struct route_address *a, uint32_t pid)
 {
-    return route_hash(r->seed ^ (uintptr_t)a, pid);
+    return hash_mix(r->seed ^ (uintptr_t)a, pid);
 }
 
 /* ---- pids of ended rounds ---- */
@@ -133,14 +133,14 @@ static void former_add(struct store_route *r, const struct route_worker *w, int6
     f->address->references++;
     f->pid = w->pid;
     f->until_ms = now_ms + STORE_ROUTE_FORMER_MS;
-    route_index_add(&r->formers, &f->link, route_pid_hash(r, f->address, f->pid));
+    hash_index_add(&r->formers, &f->link, route_pid_hash(r, f->address, f->pid));
     TAILQ_INSERT_TAIL(&r->former_order, f, order);
 }
 
 bool route_is_former(const struct store_route *r, const struct route_address *a, uint32_t pid)
 {
-    struct route_link *link = route_index_first(&r->formers, route_pid_hash(r, a, pid));
-    for (; link != NULL; link = route_index_next(link)) {
+    struct hash_link *link = hash_index_first(&r->formers, route_pid_hash(r, a, pid));
+    for (; link != NULL; link = hash_index_next(link)) {
         const struct route_former *f = mu_container_of(link, struct route_former, link);
         if (f->address == a && f->pid == pid) {
             return true;
@@ -172,14 +172,14 @@ void store_route_job_free(struct store_route *r, struct store_route_job *job)
 static uint64_t place_hash(const struct store_route *r, const struct store_route_job *job,
                            uint32_t node)
 {
-    return route_hash(r->seed ^ (uintptr_t)job, node);
+    return hash_mix(r->seed ^ (uintptr_t)job, node);
 }
 
 static struct route_place *place_find(const struct store_route *r,
                                       const struct store_route_job *job, uint32_t node)
 {
-    struct route_link *link = route_index_first(&r->places, place_hash(r, job, node));
-    for (; link != NULL; link = route_index_next(link)) {
+    struct hash_link *link = hash_index_first(&r->places, place_hash(r, job, node));
+    for (; link != NULL; link = hash_index_next(link)) {
         struct route_place *p = mu_container_of(link, struct route_place, link);
         if (p->job == job && p->node == node) {
             return p;
@@ -201,7 +201,7 @@ void store_route_place(struct store_route *r, struct store_route_job *job, uint3
     p->address = address_get(r, address);
     p->address->unstarted++;
     TAILQ_INIT(&p->asks);
-    route_index_add(&r->places, &p->link, place_hash(r, job, node));
+    hash_index_add(&r->places, &p->link, place_hash(r, job, node));
     TAILQ_INSERT_TAIL(&p->address->places, p, of_address);
     TAILQ_INSERT_TAIL(&job->places, p, of_job);
 }
@@ -233,7 +233,7 @@ void store_route_started(struct store_route *r, struct store_route_job *job, uin
         struct route_worker *w = &p->workers[i];
         w->place = p;
         w->pid = mu_read_u32(&pids); /* 0: it was not started */
-        route_index_add(&r->workers, &w->link, route_pid_hash(r, p->address, w->pid));
+        hash_index_add(&r->workers, &w->link, route_pid_hash(r, p->address, w->pid));
     }
     for (uint32_t i = 0; i < p->worker_count; i++) {
         route_client_match(r, &p->workers[i]);
@@ -287,12 +287,12 @@ static void place_free(struct store_route *r, struct route_place *p, int64_t now
         if (p->is_lost && !w->has_exited && w->pid != 0) {
             former_add(r, w, now_ms);
         }
-        route_index_take(&r->workers, &w->link);
+        hash_index_take(&r->workers, &w->link);
     }
     free(p->workers);
     TAILQ_REMOVE(&p->address->places, p, of_address);
     TAILQ_REMOVE(&p->job->places, p, of_job);
-    route_index_take(&r->places, &p->link);
+    hash_index_take(&r->places, &p->link);
     route_address_release(r, p->address);
     free(p);
 }

@@ -70,7 +70,7 @@ void store_route_forget(struct store_route *r, struct store_route_client *c)
         ask_free(r, ask);
     }
     if (c->pid != 0) {
-        route_index_take(&r->named, &c->link);
+        hash_index_take(&r->named, &c->link);
     }
     TAILQ_REMOVE(&r->phases[c->phase], c, of_phase);
     TAILQ_REMOVE(&c->address->clients, c, of_address);
@@ -96,8 +96,8 @@ static struct store_route_job *job_of_pid(const struct store_route *r,
                                           bool *ret_is_ambiguous)
 {
     struct store_route_job *job = NULL;
-    struct route_link *link = route_index_first(&r->workers, route_pid_hash(r, c->address, c->pid));
-    for (; link != NULL && c->pid != 0; link = route_index_next(link)) {
+    struct hash_link *link = hash_index_first(&r->workers, route_pid_hash(r, c->address, c->pid));
+    for (; link != NULL && c->pid != 0; link = hash_index_next(link)) {
         const struct route_worker *w = mu_container_of(link, struct route_worker, link);
         if (w->pid == c->pid && w->place->address == c->address && w->has_exited == has_exited) {
             *ret_is_ambiguous = *ret_is_ambiguous || (job != NULL && job != w->place->job);
@@ -220,7 +220,7 @@ bool store_route_named(struct store_route *r, struct store_route_client *c, uint
     }
     c->pid = pid;
     if (pid != 0) {
-        route_index_add(&r->named, &c->link, route_pid_hash(r, c->address, pid));
+        hash_index_add(&r->named, &c->link, route_pid_hash(r, c->address, pid));
     }
     if (match(r, c)) {
         return false;
@@ -301,10 +301,10 @@ void route_client_tick(struct store_route *r, int64_t now_ms)
 
 void route_client_match(struct store_route *r, const struct route_worker *w)
 {
-    struct route_link *next;
-    struct route_link *link = route_index_first(&r->named, w->link.hash);
+    struct hash_link *next;
+    struct hash_link *link = hash_index_first(&r->named, w->link.hash);
     for (; link != NULL; link = next) {
-        next = route_index_next(link);
+        next = hash_index_next(link);
         struct store_route_client *c = mu_container_of(link, struct store_route_client, link);
         if (c->pid == w->pid && c->address == w->place->address) {
             match(r, c);

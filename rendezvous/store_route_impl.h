@@ -5,12 +5,12 @@
  */
 #pragma once
 
-#include "rendezvous/route_index.h"
+#include "rendezvous/hash_index.h"
 #include "rendezvous/store_route.h"
 
 /* A machine, as far as an address tells. Lives while something points at it. */
 struct route_address {
-    struct route_link link;
+    struct hash_link link;
     char *name; /* owned */
     uint32_t references;
     uint32_t unstarted; /* places whose workers' pids are to be told yet */
@@ -19,7 +19,7 @@ struct route_address {
 };
 
 struct route_worker {
-    struct route_link link; /* by address and pid */
+    struct hash_link link; /* by address and pid */
     struct route_place *place;
     uint32_t pid;
     bool has_exited;
@@ -27,7 +27,7 @@ struct route_worker {
 
 /* A node's part in the current round of a job. */
 struct route_place {
-    struct route_link link; /* by job and node */
+    struct hash_link link; /* by job and node */
     struct store_route_job *job;
     uint32_t round;
     uint32_t node;
@@ -52,7 +52,7 @@ struct route_ask {
 
 /* A worker whose node was lost with its round: it may not have heard yet. */
 struct route_former {
-    struct route_link link; /* by address and pid */
+    struct hash_link link; /* by address and pid */
     struct route_address *address;
     uint32_t pid;
     int64_t until_ms;
@@ -68,7 +68,7 @@ struct store_route_job {
 enum route_phase { ROUTE_GREETING, ROUTE_WAITING, ROUTE_ASKED, ROUTE_PHASES };
 
 struct store_route_client {
-    struct route_link link; /* by address and pid; only with a pid */
+    struct hash_link link; /* by address and pid; only with a pid */
     void *owner;
     struct route_address *address;
     uint16_t port;
@@ -88,11 +88,11 @@ struct store_route {
     uint64_t seed;
     uint64_t last_token;
     uint64_t last_age;
-    struct route_index addresses;
-    struct route_index places;
-    struct route_index workers;
-    struct route_index formers;
-    struct route_index named; /* clients */
+    struct hash_index addresses;
+    struct hash_index places;
+    struct hash_index workers;
+    struct hash_index formers;
+    struct hash_index named; /* clients */
     struct route_client_list phases[ROUTE_PHASES];
     TAILQ_HEAD(route_former_list, route_former) former_order;
     uint32_t held;

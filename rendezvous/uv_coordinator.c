@@ -64,6 +64,7 @@ struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_co
     uint64_t seed;
     mu_rand_bytes(&seed, sizeof(seed));
     c->route = store_route_new(seed);
+    mu_rand_bytes(&c->member_config.seed, sizeof(c->member_config.seed));
     c->shared_store = uv_store_server_new(loop, c->store_bytes, &c->store_counters);
     return c;
 }

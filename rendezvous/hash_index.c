@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rendezvous/route_index.h"
+#include "rendezvous/hash_index.h"
 
 #include "muster/mem.h"
 
 enum { FIRST_SIZE = 64 };
 
-void route_index_init(struct route_index *x)
+void hash_index_init(struct hash_index *x)
 {
-    *x = (struct route_index){.mask = FIRST_SIZE - 1};
+    *x = (struct hash_index){.mask = FIRST_SIZE - 1};
     x->buckets = mu_calloc(FIRST_SIZE, sizeof(x->buckets[0]));
 }
 
-void route_index_fini(struct route_index *x)
+void hash_index_fini(struct hash_index *x)
 {
     MU_REQUIRE(x->count == 0);
     free(x->buckets);
 }
 
-static void grow(struct route_index *x)
+static void grow(struct hash_index *x)
 {
-    struct route_index larger = {.mask = 2 * x->mask + 1, .count = x->count};
+    struct hash_index larger = {.mask = 2 * x->mask + 1, .count = x->count};
     larger.buckets = mu_calloc(larger.mask + 1, sizeof(larger.buckets[0]));
     for (size_t i = 0; i <= x->mask; i++) {
-        struct route_link *link;
+        struct hash_link *link;
         while ((link = LIST_FIRST(&x->buckets[i])) != NULL) {
             LIST_REMOVE(link, bucket);
             LIST_INSERT_HEAD(&larger.buckets[link->hash & larger.mask], link, bucket);
@@ -32,7 +32,7 @@ static void grow(struct route_index *x)
     *x = larger;
 }
 
-void route_index_add(struct route_index *x, struct route_link *link, uint64_t hash)
+void hash_index_add(struct hash_index *x, struct hash_link *link, uint64_t hash)
 {
     if (x->count > x->mask) {
         grow(x);
@@ -42,13 +42,13 @@ void route_index_add(struct route_index *x, struct route_link *link, uint64_t ha
     x->count++;
 }
 
-void route_index_take(struct route_index *x, struct route_link *link)
+void hash_index_take(struct hash_index *x, struct hash_link *link)
 {
     LIST_REMOVE(link, bucket);
     x->count--;
 }
 
-static struct route_link *same_hash(struct route_link *link, uint64_t hash)
+static struct hash_link *same_hash(struct hash_link *link, uint64_t hash)
 {
     while (link != NULL && link->hash != hash) {
         link = LIST_NEXT(link, bucket);
@@ -56,17 +56,17 @@ static struct route_link *same_hash(struct route_link *link, uint64_t hash)
     return link;
 }
 
-struct route_link *route_index_first(const struct route_index *x, uint64_t hash)
+struct hash_link *hash_index_first(const struct hash_index *x, uint64_t hash)
 {
     return same_hash(LIST_FIRST(&x->buckets[hash & x->mask]), hash);
 }
 
-struct route_link *route_index_next(const struct route_link *link)
+struct hash_link *hash_index_next(const struct hash_link *link)
 {
     return same_hash(LIST_NEXT(link, bucket), link->hash);
 }
 
-uint64_t route_hash(uint64_t hash, uint64_t value)
+uint64_t hash_mix(uint64_t hash, uint64_t value)
 {
     /* The finisher of splitmix64. */
     uint64_t h = (hash ^ value) + UINT64_C(0x9E3779B97F4A7C15);
@@ -75,10 +75,10 @@ uint64_t route_hash(uint64_t hash, uint64_t value)
     return h ^ h >> 31;
 }
 
-uint64_t route_hash_text(uint64_t hash, const char *text)
+uint64_t hash_mix_text(uint64_t hash, const char *text)
 {
     for (; *text != '\0'; text++) {
-        hash = route_hash(hash, (unsigned char)*text);
+        hash = hash_mix(hash, (unsigned char)*text);
     }
     return hash;
 }
