@@ -28,37 +28,8 @@ void member_form_begin(struct member *m)
     }
 }
 
-/* Blocks of ranks in the order of nodes; the same among the nodes of each role. */
-static uint32_t number_ranks(struct member_node *const *placed, uint32_t count)
-{
-    uint32_t world = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct member_node *n = placed[i];
-        n->first_rank = world;
-        world += n->slots;
-        n->role_first_rank = 0;
-        /* From the nearest node of the same role before this one; usually the neighbour. */
-        for (uint32_t j = i; j-- > 0;) {
-            if (strcmp(placed[j]->role, n->role) == 0) {
-                n->role_first_rank = placed[j]->role_first_rank + placed[j]->slots;
-                break;
-            }
-        }
-    }
-    return world;
-}
-
-static uint32_t role_world(struct member_node *const *placed, uint32_t count, uint32_t of)
-{
-    for (uint32_t j = count; j-- > 0;) {
-        if (strcmp(placed[j]->role, placed[of]->role) == 0) {
-            return placed[j]->role_first_rank + placed[j]->slots;
-        }
-    }
-    return 0;
-}
-
-static void send_assignments(struct member *m, struct member_node *const *placed, uint32_t count)
+static void send_assignments(struct member *m, struct member_node *const *placed, uint32_t count,
+                             const uint32_t *role_worlds)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct member_node *n = placed[i];
@@ -73,7 +44,7 @@ static void send_assignments(struct member *m, struct member_node *const *placed
                                          .first_rank = n->first_rank,
                                          .world_size = m->world_size,
                                          .role_first_rank = n->role_first_rank,
-                                         .role_world_size = role_world(placed, count, i)}};
+                                         .role_world_size = role_worlds[i]}};
         member_send(m, n, &msg);
     }
 }
@@ -110,6 +81,7 @@ static void assign(struct member *m)
     uint32_t places = member_places(m);
     mu_autofree struct rank_candidate *candidates = mu_calloc(usable, sizeof(*candidates));
     mu_autofree struct member_node **placed = mu_calloc(usable, sizeof(struct member_node *));
+    mu_autofree uint32_t *role_worlds = mu_calloc(usable, sizeof(*role_worlds));
     uint32_t count = 0;
     for (uint32_t i = 0; i < m->node_count; i++) {
         const struct member_node *n = m->nodes[i];
@@ -133,12 +105,13 @@ static void assign(struct member *m)
     m->has_formed = true;
     m->node_places = places;
     m->has_finished = false;
-    m->world_size = number_ranks(placed, places);
+    m->over_count = 0;
+    m->world_size = member_number_ranks(m, placed, places, role_worlds);
     member_failure_clear(&m->failure);
     m->state_deadline_ms = INT64_MAX;
     member_goto(m, MEMBER_RUNNING);
     member_effect_add(m, MEMBER_NEW_ROUND)->round = m->round;
-    send_assignments(m, placed, places);
+    send_assignments(m, placed, places, role_worlds);
     for (uint32_t i = places; i < count; i++) {
         member_tell_spare(m, m->nodes[candidates[i].id]);
     }

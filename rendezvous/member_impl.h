@@ -3,9 +3,10 @@
  * The inside of the membership engine, shared by member.c (messages, effects), member_join.c (who
  * is let in), member_index.c (who is here), member_session.c (who comes back), member_time.c
  * (deadlines), member_form.c (forming,
- * assigning ranks), member_grow.c (bigger rounds), member_round.c (stopping, ending),
- * member_decide.c (what follows a failure), member_fail.c (failures and the culprit),
- * member_report.c and member_screen.c (what people read). Nobody else includes it.
+ * assigning ranks), member_ranks.c (numbers of workers), member_grow.c (bigger rounds),
+ * member_round.c (stopping, ending), member_decide.c (what follows a failure), member_fail.c
+ * (failures and the culprit), member_report.c and member_screen.c (what people read). Nobody else
+ * includes it.
  */
 #pragma once
 
@@ -78,6 +79,7 @@ struct member {
     uint32_t stuck_count; /* of the live: cannot get rid of old workers, get no ranks */
     uint32_t node_cap;
     uint32_t next_node_id;
+    uint32_t over_count;  /* the first so many nodes have nothing left of this round */
     uint32_t forgettable; /* gone, with no part in the round; forgotten at the next join */
     struct member_index index;
 
@@ -167,6 +169,14 @@ uint32_t member_places(const struct member *m); /* nodes of a round that would b
 void member_form_begin(struct member *m); /* enter FORMING, for the first or a further round */
 void member_form_try(struct member *m);   /* assign if everybody needed is here */
 void member_form_expire(struct member *m);
+
+/* ---- member_ranks.c ---- */
+/*
+ * Blocks of ranks in the order of nodes; the same among the nodes of each role. Returns how many
+ * workers there are; `ret_role_worlds`: how many of each node's role.
+ */
+uint32_t member_number_ranks(const struct member *m, struct member_node *const *placed,
+                             uint32_t count, uint32_t *ret_role_worlds);
 
 /* ---- member_grow.c ---- */
 /* A node without a place is there, or gone, or can have ranks now. RUNNING only; else no effect. */

@@ -148,6 +148,7 @@ static void purge(struct member *m)
         }
     }
     m->node_count = kept;
+    m->over_count = 0;
 }
 
 bool member_knows(const struct member *m, const struct ctl_hello *hello)

@@ -70,36 +70,41 @@ void member_stop_round(struct member *m, int signo, const char *why)
     member_record(m, MU_LOG_INFO, EVENT_STOPPING, NULL, "stopping round %u: %s", m->round, why);
 }
 
-static bool is_round_over(const struct member *m, bool *ret_is_success)
+/* Each look goes on where the one before ended: a node that has stopped, or is gone, stays so until
+ * the round is over. */
+static bool is_round_over(struct member *m)
 {
-    bool is_success = true;
-    for (uint32_t i = 0; i < m->node_count; i++) {
-        const struct member_node *n = m->nodes[i];
-        if (!member_node_is_placed(n)) {
-            continue;
-        }
-        if (member_node_is_live(n) && n->state != MEMBER_NODE_STOPPED) {
+    for (; m->over_count < m->node_count; m->over_count++) {
+        const struct member_node *n = m->nodes[m->over_count];
+        if (member_node_is_placed(n) && member_node_is_live(n) && n->state != MEMBER_NODE_STOPPED) {
             return false;
         }
-        for (uint32_t w = 0; is_success && w < n->slots; w++) {
+    }
+    return true;
+}
+
+static bool is_success(const struct member *m)
+{
+    for (uint32_t i = 0; i < m->node_count; i++) {
+        const struct member_node *n = m->nodes[i];
+        for (uint32_t w = 0; member_node_is_placed(n) && w < n->slots; w++) {
             const struct member_worker *worker = &n->workers[w];
-            is_success = outcome_is_success(worker->outcome) && !worker->was_stopped;
+            if (!outcome_is_success(worker->outcome) || worker->was_stopped) {
+                return false;
+            }
         }
     }
-    *ret_is_success = is_success;
     return true;
 }
 
 void member_round_check(struct member *m)
 {
-    bool is_success = false;
-    if ((m->state != MEMBER_RUNNING && m->state != MEMBER_STOPPING) ||
-        !is_round_over(m, &is_success)) {
+    if ((m->state != MEMBER_RUNNING && m->state != MEMBER_STOPPING) || !is_round_over(m)) {
         return;
     }
     if (m->stop_signo != 0) {
         member_end(m, 128 + m->stop_signo);
-    } else if (is_success && !m->failure.is_set) {
+    } else if (!m->failure.is_set && is_success(m)) {
         member_end(m, 0);
     } else if (m->is_growing && !m->failure.is_set) {
         member_form_begin(m);

@@ -184,6 +184,7 @@ static void forget_adopted(struct member *m)
         m->nodes[kept++] = n;
     }
     m->node_count = kept;
+    m->over_count = 0;
 }
 
 static void adopt(struct member *m, const struct ctl_hello *h)
@@ -202,6 +203,7 @@ static void adopt(struct member *m, const struct ctl_hello *h)
     m->started_count = 0;
     m->world_size = h->world_size;
     m->node_places = h->node_count;
+    m->over_count = 0;
     m->has_finished = false;
     m->state_deadline_ms = INT64_MAX;
     m->adopted_first_id = m->next_node_id;

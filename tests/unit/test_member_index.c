@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Live nodes by agent id and by node rank, as joins, losses and returns come. */
+/* Many nodes: looked up by agent id and node rank as they come and go; the ranks of their roles. */
 #include "rendezvous/member_impl.h"
 #include "tests/unit/member_rig.h"
 
@@ -78,6 +78,34 @@ static void test_forgets_who_is_gone(void **state)
     assert_int_equal(agent(105), 5);
 }
 
+/* Two roles in turns: each has ranks of its own, without holes. */
+static void test_roles(void **state)
+{
+    (void)state;
+    struct mu_err err = MU_ERR_INIT;
+    static const uint32_t slots[] = {2, 3, 1, 4};
+    hello.min_nodes = hello.max_nodes = 4;
+    for (uint32_t i = 0; i < 4; i++) {
+        hello.node_rank = (int32_t)i;
+        hello.slots = slots[i];
+        hello.role = mu_slice_of(i % 2 == 0 ? "actor" : "learner");
+        hello.node_name = mu_slice_of("node");
+        assert_int_equal(member_join(m, &hello, "10.0.0.1", now, &err), i);
+        hello.agent_id++;
+    }
+    const struct member_effect *e;
+    struct mu_buf text = {0};
+    while ((e = member_take(m)) != NULL) {
+        if (e->kind == MEMBER_SEND && e->msg.type == CTL_ASSIGN) {
+            const struct ctl_assign *a = &e->msg.assign;
+            mu_buf_printf(&text, "%u/%u %u/%u; ", a->first_rank, a->world_size, a->role_first_rank,
+                          a->role_world_size);
+        }
+    }
+    assert_string_equal(rig_text(&text), "0/10 0/3; 2/10 0/7; 5/10 2/3; 6/10 3/7; ");
+    mu_buf_fini(&text);
+}
+
 static void test_many(void **state)
 {
     (void)state;
@@ -105,6 +133,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_finds_who_is_here, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_an_agent_takes_its_own_place, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_forgets_who_is_gone, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(test_roles, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_many, rig_setup, rig_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
