@@ -240,8 +240,7 @@ static void carry_out(struct uv_agent *a)
             uv_agent_workers_signal(a, e);
             break;
         case AGENT_LEASE:
-            /* A coordinator in this process stands still with it. */
-            if (a->procs != NULL && a->coordinator == NULL) {
+            if (a->procs != NULL && !uv_agent_is_whole_job(a)) {
                 uv_procs_lease(a->procs, e->until_ms - now_ms(a));
             }
             break;

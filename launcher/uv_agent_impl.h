@@ -76,6 +76,13 @@ struct uv_agent {
     int exit_status;
 };
 
+/* Is this node the whole job, coordinator included? Then nobody misses it while it stands still. */
+static inline bool uv_agent_is_whole_job(const struct uv_agent *a)
+{
+    const struct job_policy *policy = &a->config.policy;
+    return a->coordinator != NULL && policy->max_nodes == 1 && policy->spares == 0;
+}
+
 /* ---- uv_agent.c ---- */
 void uv_agent_carry_out(struct uv_agent *a); /* after an event was given to the engine */
 int64_t uv_agent_now(struct uv_agent *a);

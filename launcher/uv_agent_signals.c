@@ -48,7 +48,7 @@ static void on_stop_signal(uv_signal_t *handle, int signo)
 {
     struct uv_agent *a = handle->data;
     (void)signo;
-    if (a->coordinator == NULL || a->config.policy.max_nodes > 1) {
+    if (!uv_agent_is_whole_job(a)) {
         mu_log(MU_LOG_NOTICE,
                "SIGTSTP (Ctrl-Z): not stopping, because the coordinator would give this node up "
                "after %.1f s; to stop nevertheless: kill -STOP %d",

@@ -151,10 +151,20 @@ static void purge(struct member *m)
     m->over_count = 0;
 }
 
+/* The node that an agent goes on as; NULL: it is a newcomer. */
+static struct member_node *find_session(const struct member *m, const struct ctl_hello *h)
+{
+    struct member_node *n = member_find_agent(m, h->agent_id);
+    /* Of a job that has ended those who were given up are to hear it, too. */
+    for (uint32_t i = 0; n == NULL && m->state == MEMBER_ENDED && i < m->node_count; i++) {
+        n = m->nodes[i]->agent_id == h->agent_id && h->agent_id != 0 ? m->nodes[i] : NULL;
+    }
+    return n != NULL && member_session_fits(m, n, h) ? n : NULL;
+}
+
 bool member_knows(const struct member *m, const struct ctl_hello *hello)
 {
-    const struct member_node *n = member_find_agent(m, hello->agent_id);
-    return n != NULL && member_session_fits(m, n, hello);
+    return find_session(m, hello) != NULL;
 }
 
 struct member_node *member_node_new(struct member *m, const struct ctl_hello *hello,
@@ -256,14 +266,15 @@ int64_t member_join(struct member *m, const struct ctl_hello *hello, const char 
 {
     m->now_ms = now_ms;
     purge(m);
-    struct member_node *n = member_find_agent(m, hello->agent_id);
-    if (n != NULL && member_session_fits(m, n, hello)) {
+    struct member_node *n = find_session(m, hello);
+    if (n != NULL) {
         member_session_resume(m, n, hello, address);
         return n->id;
     }
     if (check_hello(m, hello, err) != 0) {
         return refuse(m, hello, address, err);
     }
+    n = member_find_agent(m, hello->agent_id);
     if (n != NULL) {
         member_node_gone(m, n, "its connection was lost, and it came back with another", CAUSE_OWN);
     }

@@ -187,6 +187,20 @@ static void test_comes_back_after_the_end(void **state)
     assert_false(member_knows(m, &h));
 }
 
+/* It was given up, and the job has ended without it: that is still its end, too. */
+static void test_given_up_before_the_end(void **state)
+{
+    (void)state;
+    run_two(0);
+    lose(1);
+    hear_stopped(0, 1, 0);
+    assert_int_equal(state_now(), MEMBER_ENDED);
+    forget();
+    struct ctl_hello h = session_of(1);
+    assert_int_equal(come_back(&h), 1);
+    expect("1 WELCOME back; 1 END 1");
+}
+
 /* The place of a node that has fallen silent is not refused for good. */
 static void test_successor_of_a_silent_node(void **state)
 {
@@ -320,6 +334,7 @@ int main(void)
         TEST(test_misses_a_whole_round),
         TEST(test_away_between_rounds),
         TEST(test_comes_back_after_the_end),
+        TEST(test_given_up_before_the_end),
         TEST(test_successor_of_a_silent_node),
         TEST(test_adopts),
         TEST(test_adopts_and_one_is_missing),
