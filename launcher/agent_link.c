@@ -65,7 +65,8 @@ void agent_link_begin(struct agent *a)
 void agent_endpoint_is_here(struct agent *a)
 {
     int64_t soon_ms = a->unreachable_since_ms + AGENT_HERE_WAIT_MS;
-    if (a->config.policy.max_nodes == 1 && !a->is_no_stranger && soon_ms < a->link_deadline_ms) {
+    if (a->config.policy.max_nodes + a->config.policy.spares == 1 && !a->is_no_stranger &&
+        soon_ms < a->link_deadline_ms) {
         a->link_deadline_ms = soon_ms;
     }
 }

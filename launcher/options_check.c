@@ -15,6 +15,12 @@ static bool is_given(const struct options *opts, enum options_id id)
     return opts->origin[id] != OPTIONS_FROM_DEFAULT;
 }
 
+/* Nodes of the job, those that stand by included. */
+static int64_t most_nodes(const struct options *opts)
+{
+    return opts->nnodes.max + opts->spares;
+}
+
 static void stand_alone(struct options *opts)
 {
     opts->rendezvous.is_standalone = true;
@@ -40,7 +46,13 @@ static int use_master(struct options *opts, struct mu_err *err)
 
 static int find_coordinator(struct options *opts, struct mu_err *err)
 {
-    bool is_one_node = opts->nnodes.max == 1;
+    bool is_one_node = most_nodes(opts) == 1;
+    if (opts->standalone && opts->spares > 0) {
+        return mu_err_set(err, MU_E_USAGE, 0,
+                          "--standalone is for one node, but --spares asks for %lld more; give "
+                          "--rdzv-endpoint HOST:PORT instead, the same on every node",
+                          (long long)opts->spares);
+    }
     if (opts->standalone && !is_one_node) {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "--standalone is for one node, but --nnodes allows %lld; give "
@@ -65,7 +77,7 @@ static int find_coordinator(struct options *opts, struct mu_err *err)
     if (opts->rendezvous.endpoint.port == 0 && !is_one_node) {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "port 0, any free one, is for one node; %lld nodes must know the port",
-                          (long long)opts->nnodes.max);
+                          (long long)most_nodes(opts));
     }
     if (opts->rendezvous.endpoint.port == 0) {
         stand_alone(opts);
@@ -93,9 +105,14 @@ static int check_backend(const struct options *opts, struct mu_err *err)
 static int check_node(struct options *opts, struct mu_err *err)
 {
     /* torchrun's rule. Whole clusters set PET_NODE_RANK, for jobs on one of their nodes too. */
-    bool is_beyond = opts->node_rank >= opts->nnodes.max;
+    bool is_beyond = opts->node_rank >= most_nodes(opts);
     if (is_beyond && opts->rendezvous.is_standalone) {
         opts->node_rank = -1;
+    } else if (is_beyond && opts->spares > 0) {
+        return mu_err_set(err, MU_E_USAGE, 0,
+                          "--node-rank %lld is too large: ranks count from 0, and --nnodes and "
+                          "--spares allow %lld",
+                          (long long)opts->node_rank, (long long)most_nodes(opts));
     } else if (is_beyond) {
         return mu_err_set(
             err, MU_E_USAGE, 0,
