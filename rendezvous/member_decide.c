@@ -78,7 +78,6 @@ void member_decide(struct member *m)
         member_end(m, member_failure_status(&m->failure));
         return;
     }
-    m->started_count = 0;
     member_form_begin(m);
     if (!c.has_enough) {
         char span[32];

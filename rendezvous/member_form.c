@@ -7,6 +7,8 @@
 #include "muster/mem.h"
 #include "rendezvous/rank_assign.h"
 
+enum { REPLACEMENTS_TOLD = 8 };
+
 void member_form_begin(struct member *m)
 {
     if (m->state != MEMBER_FORMING) {
@@ -16,6 +18,7 @@ void member_form_begin(struct member *m)
     m->state_deadline_ms = m->now_ms + m->join_timeout_ms;
     m->last_call_end_ms = INT64_MAX;
     m->is_growing = false;
+    m->started_count = 0;
     m->next_waiting_ms = m->now_ms + MEMBER_WAITING_FIRST_MS;
     for (uint32_t i = 0; i < m->node_count; i++) {
         struct member_node *n = m->nodes[i];
@@ -75,13 +78,8 @@ static uint32_t list_lost(struct member *m, struct rank_lost *lost)
     return count;
 }
 
-static void assign(struct member *m)
+static uint32_t list_candidates(const struct member *m, struct rank_candidate *candidates)
 {
-    uint32_t usable = member_usable(m);
-    uint32_t places = member_places(m);
-    mu_autofree struct rank_candidate *candidates = mu_calloc(usable, sizeof(*candidates));
-    mu_autofree struct member_node **placed = mu_calloc(usable, sizeof(struct member_node *));
-    mu_autofree uint32_t *role_worlds = mu_calloc(usable, sizeof(*role_worlds));
     uint32_t count = 0;
     for (uint32_t i = 0; i < m->node_count; i++) {
         const struct member_node *n = m->nodes[i];
@@ -94,8 +92,43 @@ static void assign(struct member *m)
                                                           .id = i};
         }
     }
+    return count;
+}
+
+/* Who stands in for whom: the places that a newcomer has from a lost node. */
+static void tell_replacements(struct member *m, struct member_node *const *placed, uint32_t places,
+                              const struct rank_lost *lost, uint32_t lost_count)
+{
+    uint32_t told = 0;
+    for (uint32_t i = 0; i < lost_count && told < REPLACEMENTS_TOLD; i++) {
+        uint32_t place = (uint32_t)lost[i].place;
+        if (place >= places || placed[place]->previous_rank != RANK_NONE) {
+            continue;
+        }
+        const struct member_node *n = placed[place];
+        bool is_same = strcmp(n->name, lost[i].name) == 0;
+        told++;
+        if (is_same) {
+            member_record(m, MU_LOG_NOTICE, EVENT_REPLACED, n,
+                          "%s has its place again, node rank %u", n->name, place);
+        } else {
+            member_record(m, MU_LOG_NOTICE, EVENT_REPLACED, n,
+                          "%s takes the place of %s, node rank %u", n->name, lost[i].name, place);
+        }
+    }
+}
+
+static void assign(struct member *m)
+{
+    uint32_t usable = member_usable(m);
+    uint32_t places = member_places(m);
+    mu_autofree struct rank_candidate *candidates = mu_calloc(usable, sizeof(*candidates));
+    mu_autofree struct member_node **placed = mu_calloc(usable, sizeof(struct member_node *));
+    mu_autofree uint32_t *role_worlds = mu_calloc(usable, sizeof(*role_worlds));
     mu_autofree struct rank_lost *lost = mu_calloc(m->node_count, sizeof(*lost));
-    rank_assign(candidates, count, places, lost, list_lost(m, lost));
+    uint32_t count = list_candidates(m, candidates);
+    uint32_t lost_count = list_lost(m, lost);
+    rank_assign(candidates, count, places, lost, lost_count);
     for (uint32_t i = 0; i < places; i++) {
         placed[i] = m->nodes[candidates[i].id];
         placed[i]->node_rank = (int32_t)i;
@@ -112,6 +145,7 @@ static void assign(struct member *m)
     member_goto(m, MEMBER_RUNNING);
     member_effect_add(m, MEMBER_NEW_ROUND)->round = m->round;
     send_assignments(m, placed, places, role_worlds);
+    tell_replacements(m, placed, places, lost, lost_count);
     for (uint32_t i = places; i < count; i++) {
         member_tell_spare(m, m->nodes[candidates[i].id]);
     }

@@ -11,6 +11,7 @@
  *  - Once a worker has ended with success the job is about to end: the round is left alone.
  *  - A failure, a lost node or a stop signal before the round has stopped counts as it always does;
  *    the newcomer is in the next round, if there is one.
+ *  - While a node is away (member_session.c) nothing is begun: it would have to be waited for.
  *  - Workers that fail because of the stop (told to, or peers gone) are no failures.
  *  - The job has succeeded only if all workers ended with 0 before they were told to stop: one that
  *    saves its state at SIGTERM and ends with 0 has work left. Else all run again.
@@ -21,7 +22,8 @@
 
 enum { NAMES_SHOWN = 8 };
 
-bool member_node_is_ready(const struct member_node *n)
+/* It has no place, and could have one at once. */
+static bool is_ready(const struct member_node *n)
 {
     return member_node_is_live(n) && !member_node_is_placed(n) && !n->is_stuck &&
            n->busy_round == 0;
@@ -31,7 +33,7 @@ static uint32_t count_ready(const struct member *m)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < m->node_count; i++) {
-        count += member_node_is_ready(m->nodes[i]);
+        count += is_ready(m->nodes[i]);
     }
     return count;
 }
@@ -40,7 +42,7 @@ static uint32_t count_ready(const struct member *m)
 static bool may_grow(const struct member *m)
 {
     return m->state == MEMBER_RUNNING && m->policy.scale_up == JOB_SCALE_UP_NOW &&
-           m->node_places < m->policy.max_nodes && !m->has_finished;
+           m->node_places < m->policy.max_nodes && !m->has_finished && m->away_count == 0;
 }
 
 static void grow(struct member *m, uint32_t ready)
@@ -48,7 +50,7 @@ static void grow(struct member *m, uint32_t ready)
     struct mu_buf why = {0};
     uint32_t shown = 0;
     for (uint32_t i = 0; i < m->node_count && shown < NAMES_SHOWN; i++) {
-        if (member_node_is_ready(m->nodes[i])) {
+        if (is_ready(m->nodes[i])) {
             mu_buf_printf(&why, "%s%s", shown++ > 0 ? ", " : "", m->nodes[i]->name);
         }
     }

@@ -181,7 +181,6 @@ uint32_t member_number_ranks(const struct member *m, struct member_node *const *
 /* ---- member_grow.c ---- */
 /* A node without a place is there, or gone, or can have ranks now. RUNNING only; else no effect. */
 void member_grow_check(struct member *m);
-bool member_node_is_ready(const struct member_node *n); /* has no place, could have one at once */
 void member_tell_spare(struct member *m, const struct member_node *n);
 
 /* ---- member_round.c ---- */

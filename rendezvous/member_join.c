@@ -250,12 +250,12 @@ static const struct member_node *join_new(struct member *m, const struct ctl_hel
     if (n->busy_round != 0) {
         note_busy(m, n);
     }
-    uint32_t round = m->round;
     if (m->state == MEMBER_FORMING) {
         member_form_try(m);
+        return n;
     }
     member_grow_check(m);
-    if (m->state == MEMBER_RUNNING && m->round == round) { /* a new one has told it already */
+    if (m->state == MEMBER_RUNNING) {
         member_tell_spare(m, n);
     }
     return n;

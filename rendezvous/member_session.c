@@ -132,6 +132,7 @@ void member_session_resume(struct member *m, struct member_node *n, const struct
         member_form_try(m);
     } else {
         member_round_check(m);
+        member_grow_check(m);
     }
 }
 
@@ -278,5 +279,6 @@ struct member_node *member_session_adopt(struct member *m, const struct ctl_hell
     }
     welcome(m, n);
     catch_up(m, n, h);
+    member_grow_check(m);
     return n;
 }

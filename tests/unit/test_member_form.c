@@ -103,6 +103,7 @@ static void test_spare_takes_the_place(void **state)
     expect("drop 1; 0 STOP r1 sig 15 grace 1000; 2 STOP r1 sig 15 grace 1000; round 2; "
            "0 ASSIGN r2 node 0/3 ranks 0/3; 3 ASSIGN r2 node 1/3 ranks 1/3; "
            "2 ASSIGN r2 node 2/3 ranks 2/3");
+    expect_said("node4 takes the place of node2, node rank 1");
     assert_int_equal(member_look(m).restarts, 0);
 }
 
@@ -122,6 +123,7 @@ static void test_who_returns_has_its_place(void **state)
     hear_stopped(2, 1, 0);
     expect("round 2; 0 ASSIGN r2 node 0/3 ranks 0/3; 4 ASSIGN r2 node 1/3 ranks 1/3; "
            "2 ASSIGN r2 node 2/3 ranks 2/3; 3 WAITING");
+    expect_said("node2 has its place again, node rank 1");
 }
 
 /* Below MIN: whoever comes meanwhile, and goes again, does not make it forget. */

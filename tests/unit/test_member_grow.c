@@ -259,6 +259,58 @@ static void test_never(void **state)
     assert_int_equal(member_look(m).world_size, 1);
 }
 
+/* What the agent of place `place` of 2 says on a new connection; one worker each. */
+static struct ctl_hello session_of(uint32_t place, uint32_t round)
+{
+    struct ctl_hello h = hello;
+    h.node_name = mu_slice_of(place == 0 ? "node1" : "node2");
+    h.agent_id = 100 + place;
+    h.current_round = round;
+    h.is_busy = 1;
+    h.place = h.first_rank = h.role_first_rank = place;
+    h.node_count = h.world_size = h.role_world_size = 2;
+    return h;
+}
+
+static void come_back(uint32_t place, uint32_t round)
+{
+    struct ctl_hello h = session_of(place, round);
+    struct mu_err err = MU_ERR_INIT;
+    assert_int_equal(member_join(m, &h, "10.0.0.1", now, &err), place);
+    rig_take();
+}
+
+/* The round that is stopped would have to wait for it. */
+static void test_somebody_is_away(void **state)
+{
+    (void)state;
+    run_small(3, JOB_SCALE_UP_NOW);
+    member_lost(m, 1, false, "connection reset", now);
+    join("node3");
+    assert_int_equal(state_now(), MEMBER_RUNNING);
+    come_back(1, 1);
+    assert_int_equal(state_now(), MEMBER_STOPPING);
+}
+
+/* A coordinator that is new knows how many nodes the round has that it takes over. */
+static void test_adopted_round_grows(void **state)
+{
+    (void)state;
+    hello.min_nodes = 1;
+    hello.max_nodes = 3;
+    hello.slots = 1;
+    come_back(0, 4);
+    come_back(1, 4);
+    assert_int_equal(state_now(), MEMBER_RUNNING);
+    hello.agent_id = 200;
+    forget();
+    join("node3");
+    expect("2 WELCOME; 0 STOP r4 sig 15 grace 1000; 1 STOP r4 sig 15 grace 1000");
+    stop_all(2);
+    expect("round 5; 0 ASSIGN r5 node 0/3 ranks 0/3; 1 ASSIGN r5 node 1/3 ranks 1/3; "
+           "2 ASSIGN r5 node 2/3 ranks 2/3");
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, rig_setup, rig_teardown)
@@ -278,6 +330,8 @@ int main(void)
         TEST(test_obedience_is_not_success),
         TEST(test_next_restart),
         TEST(test_never),
+        TEST(test_somebody_is_away),
+        TEST(test_adopted_round_grows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

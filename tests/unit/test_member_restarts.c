@@ -162,7 +162,7 @@ static void test_waits_for_a_replacement(void **state)
     assert_string_equal(last_event()->text, "waiting up to 60 s for 1 more node");
     assert_int_equal(last_event()->round, 1);
     join("node3");
-    expect_events("joined joined round node_lost stopping restart waiting joined round");
+    expect_events("joined joined round node_lost stopping restart waiting joined replaced round");
     assert_non_null(strstr(last_event()->text, "restart 1 of 1: node1, node3"));
 }
 
