@@ -218,7 +218,9 @@ static void say_same_way(const struct member_failure *f, const struct job_policy
     char span[32];
     outcome_describe(f->outcome, how, sizeof(how));
     restart_span_text(policy->min_uptime_ms, span, sizeof(span));
-    bool has_sentence = f->sentence != NULL && f->sentence[0] != '\0';
+    /* Of a status or a signal the sentence only says that there was nothing to find. */
+    bool is_bare = f->cause == CAUSE_EXIT || f->cause == CAUSE_SIGNAL || f->cause == CAUSE_UNKNOWN;
+    bool has_sentence = !is_bare && f->sentence != NULL && f->sentence[0] != '\0';
     snprintf(d->why, sizeof(d->why),
              "failed the same way twice within %s of its start (%.200s): restarting would not help "
              "(--min-uptime 0 does it nevertheless)",
