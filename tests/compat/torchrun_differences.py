@@ -72,6 +72,7 @@ DIFFERENCES: dict[str, Claim] = {
     "node-rank": seen(RAN),
     "restart-count": any_of(seen(r"\$TORCHELASTIC_RESTART_COUNT", "0", "1"),
                             lambda key, t, m: m == str(t).replace("attempt_0", "attempt_1")),
+    "same-way": seen(RAN, True, None),
     "kept-attempts": seen("^(directory|file) <dir>/logs/a/.*/attempt_"),
     # command line
     "abbreviation": any_of(seen(STATUS, 2, 0), seen(RAN, None, True)),
