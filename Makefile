@@ -153,7 +153,7 @@ $(B)/bench/%: $(B)/bench/%.o $(CORE)
 	$(call link,$(LIBS))
 
 # ---- tests: each suite ends with "N passed, N failed, N skipped" ----
-.PHONY: test unit sim replay soak fuzz-soak e2e check-asan check-tsan bench bench-output bench-store
+.PHONY: test unit sim sim-soak replay soak fuzz-soak e2e check-asan check-tsan bench bench-output bench-store
 test: unit sim replay e2e ## all four suites
 
 unit: $(UNIT) ## unit tests
@@ -161,6 +161,10 @@ unit: $(UNIT) ## unit tests
 
 sim: $(SIM) ## coordinator, agents and store in memory
 	@scripts/run-suite.sh sim $(B)/log $(SIM)
+
+# A soak prints the seeds; `simulator --seed S` shows the job of one.
+sim-soak: $(SIM) ## 100,000 random jobs (SIM_RUNS) in memory
+	SIM_RUNS=$(or $(SIM_RUNS),100000) $(SIM)
 
 replay: $(REPLAY) ## every parser against its fuzz corpus
 	@scripts/run-suite.sh replay $(B)/log $(REPLAY)

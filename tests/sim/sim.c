@@ -5,78 +5,7 @@
 
 #include <stdarg.h>
 
-enum { SPIN_LIMIT = 20000 };
-
-/* ---- chance: splitmix64 ---- */
-
-uint64_t sim_rand_next(struct sim_rand *r)
-{
-    uint64_t z = (r->state += 0x9e3779b97f4a7c15U);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
-}
-
-int64_t sim_rand_range(struct sim_rand *r, int64_t low, int64_t high)
-{
-    MU_REQUIRE(low <= high);
-    return low + (int64_t)(sim_rand_next(r) % (uint64_t)(high - low + 1));
-}
-
-bool sim_rand_chance(struct sim_rand *r, unsigned percent)
-{
-    return sim_rand_next(r) % 100 < percent;
-}
-
-int64_t sim_latency(struct sim *s)
-{
-    return sim_rand_range(&s->rand, s->config.latency_min_ms, s->config.latency_max_ms);
-}
-
-/* ---- the heap of events: by time, then in the order they were made ---- */
-
-static bool is_before(const struct sim_event *a, const struct sim_event *b)
-{
-    return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->seq < b->seq;
-}
-
-void sim_schedule(struct sim *s, const struct sim_event *event)
-{
-    if (s->heap_count == s->heap_cap) {
-        s->heap_cap = s->heap_cap > 0 ? 2 * s->heap_cap : 64;
-        s->heap = mu_realloc(s->heap, s->heap_cap * sizeof(s->heap[0]));
-    }
-    struct sim_event e = *event;
-    e.seq = s->seq++;
-    size_t at = s->heap_count++;
-    while (at > 0 && is_before(&e, &s->heap[(at - 1) / 2])) {
-        s->heap[at] = s->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    s->heap[at] = e;
-}
-
-static struct sim_event pop(struct sim *s)
-{
-    struct sim_event top = s->heap[0];
-    struct sim_event last = s->heap[--s->heap_count];
-    size_t at = 0;
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child + 1 < s->heap_count && is_before(&s->heap[child + 1], &s->heap[child])) {
-            child++;
-        }
-        if (child >= s->heap_count || is_before(&last, &s->heap[child])) {
-            break;
-        }
-        s->heap[at] = s->heap[child];
-        at = child;
-    }
-    if (s->heap_count > 0) {
-        s->heap[at] = last;
-    }
-    return top;
-}
+enum { SPIN_LIMIT = 20000, SPINS_OF_AGENT = 100 };
 
 /* ---- life ---- */
 
@@ -106,6 +35,9 @@ void sim_free(struct sim *s)
     }
     member_free(s->member);
     mu_buf_fini(&s->trace);
+    sim_timers_fini(&s->timers);
+    free(s->agents);
+    free(s->places);
     free(s->links);
     free(s->heap);
     free(s);
@@ -113,15 +45,18 @@ void sim_free(struct sim *s)
 
 uint32_t sim_add_agent(struct sim *s, const struct agent_config *config)
 {
-    MU_REQUIRE(s->agent_count < SIM_MAX_AGENTS && config->slots <= SIM_MAX_SLOTS);
+    MU_REQUIRE(s->timers.count == 0 && config->slots <= SIM_MAX_SLOTS);
+    if (s->agent_count == s->agent_cap) {
+        s->agent_cap = s->agent_cap > 0 ? 2 * s->agent_cap : 8;
+        s->agents = mu_realloc(s->agents, s->agent_cap * sizeof(s->agents[0]));
+    }
     uint32_t index = s->agent_count++;
     struct sim_agent *a = &s->agents[index];
+    *a = (struct sim_agent){.link = -1};
     snprintf(a->name, sizeof(a->name), "agent%u", index);
     a->config = *config;
-    a->config.node_name = a->name;
     a->config.agent_id = 1000 + index;
     a->config.pid = 10 + index;
-    a->link = -1;
     return index;
 }
 
@@ -173,9 +108,18 @@ static void extend(int64_t *until_ms, int64_t to_ms)
 
 static void pause_process(struct sim *s, int32_t agent, int64_t for_ms)
 {
-    size_t slot = agent == SIM_STANDALONE ? SIM_MAX_AGENTS : (size_t)agent;
-    extend(&s->paused_until_ms[slot], s->now_ms + for_ms);
-    extend(&s->calm_since_ms, s->now_ms + for_ms);
+    int64_t until_ms = s->now_ms + for_ms;
+    extend(&s->calm_since_ms, until_ms);
+    if (agent == SIM_STANDALONE) {
+        extend(&s->coordinator_paused_until_ms, until_ms);
+        sim_touch_coordinator(s);
+        return;
+    }
+    extend(&s->agents[agent].paused_until_ms, until_ms);
+    sim_touch(s, (uint32_t)agent);
+    if (sim_coordinator_is_of(s, (uint32_t)agent)) {
+        sim_touch_coordinator(s);
+    }
 }
 
 static void reset_link(struct sim *s, struct sim_agent *a, enum sim_action_kind kind)
@@ -205,8 +149,8 @@ static void act_on_agent(struct sim *s, const struct sim_action *action)
         return;
     }
     uint32_t index = (uint32_t)action->agent;
-    if (action->kind == SIM_SIGNAL_AGENT && s->paused_until_ms[index] > s->now_ms) {
-        sim_act_at(s, s->paused_until_ms[index], action);
+    if (action->kind == SIM_SIGNAL_AGENT && a->paused_until_ms > s->now_ms) {
+        sim_act_at(s, a->paused_until_ms, action);
     } else if (action->kind == SIM_SIGNAL_AGENT) {
         sim_trace(s, "%s gets signal %d", a->name, (int)action->value);
         agent_signal(a->engine, (int)action->value, s->now_ms);
@@ -279,33 +223,6 @@ static void carry_out_event(struct sim *s, struct sim_event *e)
     free(e->data);
 }
 
-static int64_t later(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-/* The next engine whose deadline comes: an agent's index, agent_count for the coordinator. */
-static int64_t next_tick(const struct sim *s, uint32_t *ret_who)
-{
-    int64_t at = INT64_MAX;
-    for (uint32_t i = 0; i < s->agent_count; i++) {
-        const struct sim_agent *a = &s->agents[i];
-        int64_t due = a->life == SIM_AGENT_UP ? agent_deadline(a->engine) : INT64_MAX;
-        due = due < INT64_MAX ? later(due, s->paused_until_ms[i]) : due;
-        if (due < at) {
-            at = due;
-            *ret_who = i;
-        }
-    }
-    int64_t due = s->member != NULL ? member_deadline(s->member) : INT64_MAX;
-    due = due < INT64_MAX ? later(due, sim_coordinator_paused_until(s)) : due;
-    if (due < at) {
-        at = due;
-        *ret_who = s->agent_count;
-    }
-    return at < INT64_MAX ? later(at, s->now_ms) : at;
-}
-
 static void tick(struct sim *s, uint32_t who)
 {
     if (who == s->agent_count) {
@@ -320,9 +237,11 @@ static void tick(struct sim *s, uint32_t who)
 void sim_run(struct sim *s, int64_t limit_ms)
 {
     unsigned spins = 0;
+    sim_timers_begin(s);
     while (s->violation[0] == '\0') {
-        uint32_t who = 0;
-        int64_t tick_ms = next_tick(s, &who);
+        uint32_t who = s->timers.heap[0];
+        int64_t tick_ms = s->timers.due_ms[who];
+        tick_ms = tick_ms < s->now_ms ? s->now_ms : tick_ms;
         int64_t event_ms = s->heap_count > 0 ? s->heap[0].at_ms : INT64_MAX;
         int64_t at = tick_ms < event_ms ? tick_ms : event_ms;
         if (at == INT64_MAX) {
@@ -333,7 +252,7 @@ void sim_run(struct sim *s, int64_t limit_ms)
             break;
         }
         spins = at == s->now_ms ? spins + 1 : 0;
-        if (spins > SPIN_LIMIT) {
+        if (spins > SPIN_LIMIT + SPINS_OF_AGENT * s->agent_count) {
             sim_violate(s, "%u events and no time passes", spins);
             break;
         }
@@ -342,10 +261,12 @@ void sim_run(struct sim *s, int64_t limit_ms)
         if (tick_ms <= event_ms) {
             tick(s, who);
         } else {
-            struct sim_event e = pop(s);
+            struct sim_event e = sim_pop(s);
             carry_out_event(s, &e);
         }
+        sim_timers_update(s);
         sim_check_step(s);
+        sim_timers_forget(s);
     }
     if (s->violation[0] == '\0') {
         sim_check_finished(s);

@@ -18,13 +18,11 @@
 #include <stdint.h>
 
 enum {
-    SIM_MAX_AGENTS = 40,
     SIM_MAX_SLOTS = 4,
-    SIM_MAX_NODES = 4096, /* node numbers the checks remember */
-    SIM_STANDALONE = -1,  /* the coordinator is in no agent */
+    SIM_STANDALONE = -1, /* the coordinator is in no agent */
 };
 
-/* ---- sim.c: chance ---- */
+/* ---- sim_queue.c: chance ---- */
 
 struct sim_rand {
     uint64_t state;
@@ -81,6 +79,7 @@ struct sim_agent {
     int exit_status;
     bool got_end;
     int end_status;
+    int64_t paused_until_ms;
     int64_t cut_until_ms;
     int64_t contact_ms; /* bytes came, a connection was made or lost, or the process woke up */
     struct sim_procs procs;
@@ -150,6 +149,20 @@ struct sim_event {
     size_t len;
 };
 
+/*
+ * When each engine wants its next tick: a heap of engines with the place of each, so that an event
+ * costs only those that it touches. Engine i is agent i, the last one the coordinator.
+ */
+struct sim_timers {
+    uint32_t count;    /* 0: sim_run() has not begun */
+    int64_t *due_ms;   /* owned; of each engine; INT64_MAX: never */
+    uint32_t *heap;    /* owned; engines */
+    uint32_t *place;   /* owned; of each engine in the heap */
+    uint32_t *touched; /* owned; engines that this event reached, each once */
+    bool *is_touched;  /* owned */
+    uint32_t touched_count;
+};
+
 struct sim;
 typedef struct sim_plan (*sim_plan_fn)(struct sim *s, uint32_t agent, uint32_t slot);
 
@@ -159,7 +172,15 @@ struct sim_config {
     int64_t latency_min_ms;
     int64_t latency_max_ms;
     bool splits_bytes; /* messages arrive in pieces */
+    unsigned rarity;   /* divides the odds of what may befall a worker; of a job of many */
     sim_plan_fn plan;
+};
+
+/* The last assignment of a node. */
+struct sim_place {
+    int32_t link; /* by which the coordinator reaches it, or did */
+    uint32_t round;
+    uint32_t rank;
 };
 
 /* What sim_check.c remembers. */
@@ -167,13 +188,12 @@ struct sim_check {
     uint32_t last_round;
     uint32_t assigned; /* of this round */
     bool is_checked;   /* this round's ranks were */
-    int32_t rank_of_node[SIM_MAX_NODES];
-    uint32_t round_of_node[SIM_MAX_NODES];
     enum member_state state;
     int64_t stopping_since_ms;
     bool has_end;
     int end_status;
     uint64_t steps;
+    uint64_t next_full_step; /* everybody is looked at then, not only who was touched */
 };
 
 struct sim {
@@ -185,11 +205,13 @@ struct sim {
     struct sim_event *heap; /* owned */
     size_t heap_count;
     size_t heap_cap;
+    struct sim_timers timers;
 
-    struct sim_agent agents[SIM_MAX_AGENTS];
+    struct sim_agent *agents; /* owned */
     uint32_t agent_count;
+    uint32_t agent_cap;
     uint32_t next_pid;
-    int64_t paused_until_ms[SIM_MAX_AGENTS + 1]; /* the last: a stand-alone coordinator */
+    int64_t coordinator_paused_until_ms; /* a stand-alone one */
 
     struct member *member; /* owned; NULL while the coordinator is down */
     bool is_listening;
@@ -197,6 +219,9 @@ struct sim {
     struct sim_link *links; /* owned */
     uint32_t link_count;
     uint32_t link_cap;
+    struct sim_place *places; /* owned; by node number, of this coordinator */
+    uint32_t place_count;
+    uint32_t place_cap;
 
     struct sim_check check;
     bool is_tracing;
@@ -210,20 +235,32 @@ struct sim *sim_new(const struct sim_config *config);
 void sim_free(struct sim *s);
 /* Strings of `config` but the name are borrowed; the name is made of the number. */
 uint32_t sim_add_agent(struct sim *s, const struct agent_config *config);
-void sim_schedule(struct sim *s, const struct sim_event *event); /* takes event->data */
 void sim_act_at(struct sim *s, int64_t at_ms, const struct sim_action *action);
 /* Until nothing can happen any more, an invariant is broken or `limit_ms` is reached. */
 void sim_run(struct sim *s, int64_t limit_ms);
 void sim_trace(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_trace_log(struct sim *s, const char *who, enum mu_log_level level, const char *text);
 void sim_violate(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int64_t sim_latency(struct sim *s);
+
+/* ---- sim_queue.c: what comes next ---- */
+void sim_schedule(struct sim *s, const struct sim_event *event); /* takes event->data */
+struct sim_event sim_pop(struct sim *s);                         /* there is one */
+void sim_timers_begin(struct sim *s);                            /* no agent is added any more */
+void sim_timers_fini(struct sim_timers *t);
+/* Something happened to this engine: its deadline may be another, and it is checked. */
+void sim_touch(struct sim *s, uint32_t agent);
+void sim_touch_coordinator(struct sim *s);
+void sim_timers_update(struct sim *s); /* of the engines touched, which stay so */
+void sim_timers_forget(struct sim *s); /* who was touched */
 
 /* ---- sim_net.c: connections and the coordinator's end of them ---- */
 void sim_coordinator_start(struct sim *s);
 void sim_coordinator_stop(struct sim *s, int signo, const char *why); /* says so, then closes */
 void sim_coordinator_crash(struct sim *s, bool is_silent);
 void sim_coordinator_carry_out(struct sim *s);
+/* The connection is that of this node; a later one may take its place. */
+void sim_link_bind(struct sim *s, int32_t link, uint32_t node);
+int32_t sim_link_of(const struct sim *s, uint32_t node); /* -1: there is none */
 bool sim_coordinator_is_of(const struct sim *s, uint32_t agent);
 int64_t sim_coordinator_paused_until(const struct sim *s);
 void sim_link_send(struct sim *s, int32_t link, bool to_coordinator, const struct ctl_msg *msg,
@@ -232,6 +269,7 @@ void sim_link_close(struct sim *s, int32_t link, bool by_agent, bool is_silent);
 void sim_link_event(struct sim *s, struct sim_event *event);
 void sim_link_dialed(struct sim *s, uint32_t agent);
 int64_t sim_cut_until(const struct sim *s, uint32_t agent);
+int64_t sim_latency(struct sim *s);
 
 /* ---- sim_agent.c ---- */
 void sim_agent_start(struct sim *s, uint32_t agent);
@@ -251,4 +289,5 @@ void sim_check_finished(struct sim *s);
 /* ---- sim_story.c, sim_random.c: return the number that failed ---- */
 unsigned sim_stories_run(unsigned *passed); /* adds those that pass */
 bool sim_story_show(const char *name);      /* prints its trace; false: there is none such */
-bool sim_random_run(uint64_t seed, bool is_tracing); /* false, and said why: it failed */
+/* `nodes`: of the job; 0: as chance will have it. Returns false, and says why, if it failed. */
+bool sim_random_run(uint64_t seed, uint32_t nodes, bool is_tracing);

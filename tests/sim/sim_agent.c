@@ -17,6 +17,7 @@ void sim_agent_start(struct sim *s, uint32_t agent)
     }
     sim_trace(s, "%s starts", a->name);
     a->life = SIM_AGENT_UP;
+    a->config.node_name = a->name;
     a->engine = agent_new(&a->config);
     a->contact_ms = s->now_ms;
     if (sim_coordinator_is_of(s, agent)) {
@@ -176,9 +177,9 @@ void sim_agent_procs_event(struct sim *s, const struct sim_event *e)
     if (a->life != SIM_AGENT_UP || !p->is_open || p->generation != e->generation) {
         return;
     }
-    if (s->paused_until_ms[e->agent] > s->now_ms) {
+    if (a->paused_until_ms > s->now_ms) {
         struct sim_event again = *e;
-        again.at_ms = s->paused_until_ms[e->agent];
+        again.at_ms = a->paused_until_ms;
         sim_schedule(s, &again);
         return;
     }
@@ -232,6 +233,7 @@ void sim_agent_crash(struct sim *s, uint32_t agent, bool is_silent)
     struct sim_agent *a = &s->agents[agent];
     sim_trace(s, "%s %s", a->name, is_silent ? "loses power" : "is killed");
     a->life = SIM_AGENT_CRASHED;
+    sim_touch(s, agent);
     procs_abandon(&a->procs);
     hang_up(s, a, is_silent);
     if (sim_coordinator_is_of(s, agent)) {
@@ -243,6 +245,7 @@ void sim_agent_carry_out(struct sim *s, uint32_t agent)
 {
     struct sim_agent *a = &s->agents[agent];
     const struct agent_effect *e;
+    sim_touch(s, agent);
     while (a->life == SIM_AGENT_UP && (e = agent_take(a->engine)) != NULL) {
         switch (e->kind) {
         case AGENT_CONNECT:

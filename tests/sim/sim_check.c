@@ -15,10 +15,6 @@ void sim_check_coordinator_new(struct sim *s)
     c->is_checked = true;
     c->state = MEMBER_FORMING;
     c->has_end = false;
-    for (size_t i = 0; i < SIM_MAX_NODES; i++) {
-        c->rank_of_node[i] = -1;
-        c->round_of_node[i] = 0;
-    }
 }
 
 /* ---- rounds ---- */
@@ -36,14 +32,12 @@ static bool is_stuck(const struct sim_agent *a)
 /* The agent of a node the coordinator is connected with, NULL if the connection is half dead. */
 static struct sim_agent *agent_of_node(struct sim *s, uint32_t node, int64_t *ret_joined_ms)
 {
-    for (uint32_t i = s->link_count; i-- > 0;) {
-        const struct sim_link *l = &s->links[i];
-        if (l->node == (int64_t)node && l->is_coordinator_open) {
-            *ret_joined_ms = l->joined_ms;
-            return l->is_agent_open ? &s->agents[l->agent] : NULL;
-        }
+    int32_t link = sim_link_of(s, node);
+    if (link < 0 || !s->links[link].is_agent_open) {
+        return NULL;
     }
-    return NULL;
+    *ret_joined_ms = s->links[link].joined_ms;
+    return &s->agents[s->links[link].agent];
 }
 
 static void on_new_round(struct sim *s, uint32_t round)
@@ -70,12 +64,11 @@ static void on_assign(struct sim *s, uint32_t node, const struct ctl_assign *ass
 {
     struct sim_check *c = &s->check;
     c->assigned++;
-    if (node >= SIM_MAX_NODES) {
-        return;
-    }
-    if (c->round_of_node[node] == assign->round) {
+    MU_REQUIRE(node < s->place_count);
+    struct sim_place *place = &s->places[node];
+    if (place->round == assign->round) {
         c->assigned--; /* it is said again after a connection that was lost */
-        if (c->rank_of_node[node] != (int32_t)assign->node_rank) {
+        if (place->rank != assign->node_rank) {
             sim_violate(s, "node %u gets two places in round %u", node, assign->round);
         }
         return;
@@ -85,14 +78,12 @@ static void on_assign(struct sim *s, uint32_t node, const struct ctl_assign *ass
                     c->last_round);
     }
     /* Who took part in the round before keeps its place, unless there are no longer as many. */
-    bool was_in = c->rank_of_node[node] >= 0 && c->round_of_node[node] + 1 == assign->round;
-    if (was_in && (uint32_t)c->rank_of_node[node] < assign->node_count &&
-        (uint32_t)c->rank_of_node[node] != assign->node_rank) {
-        sim_violate(s, "node %u had place %d and gets %u", node, c->rank_of_node[node],
-                    assign->node_rank);
+    bool was_in = place->round != 0 && place->round + 1 == assign->round;
+    if (was_in && place->rank < assign->node_count && place->rank != assign->node_rank) {
+        sim_violate(s, "node %u had place %u and gets %u", node, place->rank, assign->node_rank);
     }
-    c->rank_of_node[node] = (int32_t)assign->node_rank;
-    c->round_of_node[node] = assign->round;
+    place->rank = assign->node_rank;
+    place->round = assign->round;
 }
 
 /* Some of an adopted round have not come back. */
@@ -116,25 +107,32 @@ static void check_ranks(struct sim *s)
         return;
     }
     c->is_checked = true;
+    mu_autofree const struct member_node **of_rank =
+        mu_calloc(view.node_count + 1, sizeof(struct member_node *));
+    uint32_t placed = 0;
+    for (uint32_t i = 0; i < view.node_count; i++) {
+        const struct member_node *n = view.nodes[i];
+        if (n->node_rank < 0) {
+            continue;
+        }
+        placed++;
+        if ((uint32_t)n->node_rank >= view.node_count || of_rank[n->node_rank] != NULL) {
+            sim_violate(s, "node rank %d: twice, or of nobody's", n->node_rank);
+            return;
+        }
+        of_rank[n->node_rank] = n;
+    }
     uint32_t world = 0;
     uint32_t rank = 0;
-    for (bool found = true; found; rank += found) {
-        found = false;
-        for (uint32_t i = 0; i < view.node_count; i++) {
-            const struct member_node *n = view.nodes[i];
-            if (n->node_rank != (int32_t)rank) {
-                continue;
-            }
-            if (found || n->first_rank != world) {
-                sim_violate(s, "node rank %u: twice, or ranks from %u and not %u", rank,
-                            n->first_rank, world);
-            }
-            found = true;
-            world += n->slots;
+    for (; of_rank[rank] != NULL; rank++) {
+        if (of_rank[rank]->first_rank != world) {
+            sim_violate(s, "node rank %u: ranks from %u and not %u", rank,
+                        of_rank[rank]->first_rank, world);
         }
+        world += of_rank[rank]->slots;
     }
     uint32_t assigned = view.is_adopted ? rank : c->assigned;
-    if (rank != assigned || world != view.world_size || rank < view.min_nodes ||
+    if (rank != placed || rank != assigned || world != view.world_size || rank < view.min_nodes ||
         rank > view.max_nodes) {
         sim_violate(s, "%u nodes and %u workers, but %u assignments and a world of %u", rank, world,
                     assigned, view.world_size);
@@ -325,7 +323,7 @@ static void check_agent(struct sim *s, uint32_t index)
         sim_violate(s, "%s is %s without a deadline", a->name,
                     agent_state_name(agent_get_state(a->engine)));
     }
-    int64_t awake = s->paused_until_ms[index];
+    int64_t awake = a->paused_until_ms;
     int64_t since = a->contact_ms > awake ? a->contact_ms : awake;
     if (s->now_ms > since + a->config.node_timeout_ms + 1 && a->procs.is_open &&
         !a->procs.was_told && a->procs.alive > 0) {
@@ -334,11 +332,11 @@ static void check_agent(struct sim *s, uint32_t index)
     }
 }
 
-void sim_check_step(struct sim *s)
+/* What was not touched can only be late, and stays so: it is enough to look now and then. */
+static void check_all(struct sim *s)
 {
-    s->check.steps++;
+    s->check.next_full_step = s->check.steps + s->agent_count;
     if (s->member != NULL) {
-        check_member(s);
         check_told(s);
     }
     for (uint32_t i = 0; i < s->agent_count; i++) {
@@ -346,9 +344,26 @@ void sim_check_step(struct sim *s)
     }
 }
 
+void sim_check_step(struct sim *s)
+{
+    const struct sim_timers *t = &s->timers;
+    if (s->member != NULL) {
+        check_member(s);
+    }
+    for (uint32_t i = 0; i < t->touched_count; i++) {
+        if (t->touched[i] < s->agent_count) {
+            check_agent(s, t->touched[i]);
+        }
+    }
+    if (++s->check.steps >= s->check.next_full_step) {
+        check_all(s);
+    }
+}
+
 /* Nothing can happen any more: then everything must have ended. */
 void sim_check_finished(struct sim *s)
 {
+    check_all(s);
     for (uint32_t i = 0; i < s->agent_count; i++) {
         if (s->agents[i].life == SIM_AGENT_UP) {
             sim_violate(s, "%s has not ended", s->agents[i].name);

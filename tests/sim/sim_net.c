@@ -14,7 +14,8 @@ bool sim_coordinator_is_of(const struct sim *s, uint32_t agent)
 
 int64_t sim_coordinator_paused_until(const struct sim *s)
 {
-    return s->paused_until_ms[s->config.host >= 0 ? s->config.host : SIM_MAX_AGENTS];
+    return s->config.host >= 0 ? s->agents[s->config.host].paused_until_ms
+                               : s->coordinator_paused_until_ms;
 }
 
 static const char *agent_name(const struct sim *s, const struct sim_link *l)
@@ -36,6 +37,11 @@ int64_t sim_cut_until(const struct sim *s, uint32_t agent)
 }
 
 /* ---- sending ---- */
+
+int64_t sim_latency(struct sim *s)
+{
+    return sim_rand_range(&s->rand, s->config.latency_min_ms, s->config.latency_max_ms);
+}
 
 static void send_event(struct sim *s, int32_t link, bool to_coordinator, struct sim_event *e)
 {
@@ -104,6 +110,8 @@ void sim_coordinator_start(struct sim *s)
                                    .embedded_agent = agent_id};
     s->member = member_new(mu_slice_of("job"), &config);
     s->is_listening = true;
+    s->place_count = 0;
+    sim_touch_coordinator(s);
     sim_check_coordinator_new(s);
     sim_trace(s, "coordinator starts");
 }
@@ -117,6 +125,7 @@ static void coordinator_down(struct sim *s, bool is_silent)
     }
     member_free(s->member);
     s->member = NULL;
+    sim_touch_coordinator(s);
 }
 
 void sim_coordinator_stop(struct sim *s, int signo, const char *why)
@@ -136,22 +145,32 @@ void sim_coordinator_crash(struct sim *s, bool is_silent)
     }
 }
 
-static int32_t find_link(const struct sim *s, uint32_t node)
+void sim_link_bind(struct sim *s, int32_t link, uint32_t node)
 {
-    for (uint32_t i = s->link_count; i-- > 0;) {
-        if (s->links[i].is_coordinator_open && s->links[i].node == (int64_t)node) {
-            return (int32_t)i;
-        }
+    if (node >= s->place_cap) {
+        s->place_cap = node + 1 > 2 * s->place_cap ? node + 1 : 2 * s->place_cap;
+        s->places = mu_realloc(s->places, s->place_cap * sizeof(s->places[0]));
     }
-    return -1;
+    for (; s->place_count <= node; s->place_count++) {
+        s->places[s->place_count] = (struct sim_place){.link = -1};
+    }
+    s->places[node].link = link;
+    s->links[link].node = node;
+}
+
+int32_t sim_link_of(const struct sim *s, uint32_t node)
+{
+    int32_t link = node < s->place_count ? s->places[node].link : -1;
+    return link >= 0 && s->links[link].is_coordinator_open ? link : -1;
 }
 
 void sim_coordinator_carry_out(struct sim *s)
 {
     const struct member_effect *e;
+    sim_touch_coordinator(s);
     while ((e = member_take(s->member)) != NULL) {
         sim_check_effect(s, e);
-        int32_t link = find_link(s, e->node);
+        int32_t link = sim_link_of(s, e->node);
         switch (e->kind) {
         case MEMBER_SEND:
             if (link >= 0) {
@@ -181,7 +200,7 @@ void sim_coordinator_carry_out(struct sim *s)
 /* The connection that a node had before it came back, which its agent knows to be dead. */
 static void let_go_of_former(struct sim *s, int32_t link, int64_t node)
 {
-    int32_t former = find_link(s, (uint32_t)node);
+    int32_t former = sim_link_of(s, (uint32_t)node);
     if (former >= 0 && former != link) {
         sim_link_close(s, former, false, false);
         s->links[former].node = -1;
@@ -204,7 +223,7 @@ static void on_hello(struct sim *s, int32_t link, const struct ctl_hello *hello)
         sim_link_close(s, link, false, false);
     } else {
         let_go_of_former(s, link, node);
-        s->links[link].node = node;
+        sim_link_bind(s, link, (uint32_t)node);
         s->links[link].joined_ms = s->now_ms;
     }
     sim_coordinator_carry_out(s);
@@ -304,8 +323,8 @@ static bool is_held_up(struct sim *s, struct sim_event *e)
 {
     const struct sim_link *l = &s->links[e->link];
     int64_t cut = sim_cut_until(s, l->agent);
-    int64_t paused =
-        e->is_to_coordinator ? sim_coordinator_paused_until(s) : s->paused_until_ms[l->agent];
+    int64_t paused = e->is_to_coordinator ? sim_coordinator_paused_until(s)
+                                          : s->agents[l->agent].paused_until_ms;
     int64_t until = cut > paused ? cut : paused;
     bool is_next = e->order == 0 || e->order == l->arrived[e->is_to_coordinator] + 1;
     if (until <= s->now_ms && is_next) {
@@ -355,9 +374,8 @@ void sim_link_dialed(struct sim *s, uint32_t agent)
     if (a->life != SIM_AGENT_UP || !a->is_dialing) {
         return;
     }
-    if (s->paused_until_ms[agent] > s->now_ms) {
-        struct sim_event e = {
-            .at_ms = s->paused_until_ms[agent], .kind = SIM_DIALED, .agent = agent};
+    if (a->paused_until_ms > s->now_ms) {
+        struct sim_event e = {.at_ms = a->paused_until_ms, .kind = SIM_DIALED, .agent = agent};
         sim_schedule(s, &e);
         return;
     }

@@ -24,6 +24,12 @@ static struct outcome some_failure(struct sim_rand *r)
                             .code = signals[sim_rand_range(r, 0, MU_COUNT(signals) - 1)]};
 }
 
+/* Of a job of many workers not everyone's can be as likely as in a small one. */
+static bool befalls(struct sim *s, unsigned percent)
+{
+    return sim_rand_next(&s->rand) % (100 * s->config.rarity) < percent;
+}
+
 static struct sim_plan some_plan(struct sim *s, uint32_t agent, uint32_t slot)
 {
     (void)agent;
@@ -34,7 +40,7 @@ static struct sim_plan some_plan(struct sim *s, uint32_t agent, uint32_t slot)
                          .outcome = SUCCESS,
                          .term_ms = sim_rand_range(r, 0, 300),
                          .term_outcome = {.kind = OUTCOME_SIGNALED}};
-    if (sim_rand_chance(r, 4)) {
+    if (befalls(s, 4)) {
         p.outcome = some_failure(r);
     }
     if (sim_rand_chance(r, 10)) {
@@ -43,11 +49,11 @@ static struct sim_plan some_plan(struct sim *s, uint32_t agent, uint32_t slot)
     if (sim_rand_chance(r, 10)) {
         p.term_outcome = sim_rand_chance(r, 50) ? SUCCESS : some_failure(r);
     }
-    p.is_stuck = sim_rand_chance(r, 1) && sim_rand_chance(r, 30);
+    p.is_stuck = befalls(s, 1) && sim_rand_chance(r, 30);
     p.life_ms = p.is_stuck ? sim_rand_range(r, 0, 40000) : p.life_ms;
-    p.leaves_process = sim_rand_chance(r, 2);
+    p.leaves_process = befalls(s, 2);
     p.cause = sim_rand_chance(r, 30) ? CAUSE_PEER_LOST : CAUSE_EXIT;
-    p.is_not_started = slot == 0 && sim_rand_chance(r, 1);
+    p.is_not_started = slot == 0 && befalls(s, 1);
     return p;
 }
 
@@ -172,7 +178,17 @@ static uint32_t add_agents(struct sim *s, struct agent_config *config, uint32_t 
     return nodes + extra;
 }
 
-static struct sim *make(uint64_t seed)
+/* Most are small; some have hundreds of nodes, a few thousands. */
+static uint32_t some_size(struct sim_rand *r)
+{
+    int64_t most = sim_rand_chance(r, 70) ? 4 : 16;
+    if (sim_rand_chance(r, 1)) {
+        most = sim_rand_chance(r, 5) ? 4000 : 400;
+    }
+    return (uint32_t)sim_rand_range(r, 1, most);
+}
+
+static struct sim *make(uint64_t seed, uint32_t nodes)
 {
     struct sim_rand r = {.state = seed};
     struct sim_config sc = {.seed = sim_rand_next(&r),
@@ -182,7 +198,9 @@ static struct sim *make(uint64_t seed)
                             .splits_bytes = sim_rand_chance(&r, 30),
                             .plan = some_plan};
     struct sim *s = sim_new(&sc);
-    uint32_t nodes = (uint32_t)sim_rand_range(&r, 1, sim_rand_chance(&r, 70) ? 4 : 16);
+    uint32_t size = some_size(&r);
+    nodes = nodes > 0 ? nodes : size;
+    s->config.rarity = 1 + nodes / 16;
     struct agent_config config = some_config(&r, nodes);
     uint32_t count = add_agents(s, &config, nodes);
     int64_t faults = sim_rand_chance(&r, 15) ? 0 : sim_rand_range(&r, 1, 5);
@@ -192,9 +210,9 @@ static struct sim *make(uint64_t seed)
     return s;
 }
 
-bool sim_random_run(uint64_t seed, bool is_tracing)
+bool sim_random_run(uint64_t seed, uint32_t nodes, bool is_tracing)
 {
-    struct sim *s = make(seed);
+    struct sim *s = make(seed, nodes);
     s->is_tracing = is_tracing;
     if (s->config.host < 0) {
         sim_coordinator_start(s);
