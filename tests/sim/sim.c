@@ -38,6 +38,7 @@ void sim_free(struct sim *s)
     sim_timers_fini(&s->timers);
     free(s->agents);
     free(s->places);
+    free(s->check.living);
     free(s->links);
     free(s->heap);
     free(s);
@@ -138,6 +139,22 @@ static void reset_link(struct sim *s, struct sim_agent *a, enum sim_action_kind 
     }
 }
 
+static void cut(struct sim *s, struct sim_agent *a, const struct sim_action *action)
+{
+    static const char *const ways[] = {"off", "off from what is sent to it",
+                                       "off from sending anything"};
+    sim_trace(s, "%s is cut %s for %lld ms", a->name, ways[action->kind - SIM_CUT],
+              (long long)action->value);
+    int64_t until_ms = s->now_ms + action->value;
+    if (action->kind != SIM_CUT_TO_COORDINATOR) {
+        extend(&a->cut_until_ms[0], until_ms);
+    }
+    if (action->kind != SIM_CUT_TO_AGENT) {
+        extend(&a->cut_until_ms[1], until_ms);
+    }
+    extend(&s->calm_since_ms, until_ms);
+}
+
 static void act_on_agent(struct sim *s, const struct sim_action *action)
 {
     struct sim_agent *a = &s->agents[action->agent];
@@ -149,23 +166,29 @@ static void act_on_agent(struct sim *s, const struct sim_action *action)
         return;
     }
     uint32_t index = (uint32_t)action->agent;
-    if (action->kind == SIM_SIGNAL_AGENT && a->paused_until_ms > s->now_ms) {
+    if (action->kind == SIM_END_WORKER && a->suspended_until_ms > s->now_ms) {
+        sim_act_at(s, a->suspended_until_ms, action);
+    } else if (action->kind == SIM_SIGNAL_AGENT && a->paused_until_ms > s->now_ms) {
         sim_act_at(s, a->paused_until_ms, action);
     } else if (action->kind == SIM_SIGNAL_AGENT) {
         sim_trace(s, "%s gets signal %d", a->name, (int)action->value);
-        agent_signal(a->engine, (int)action->value, s->now_ms);
+        agent_signal(a->engine, (int)action->value, sim_agent_now(a, s));
         sim_agent_carry_out(s, index);
     } else if (action->kind == SIM_CRASH_AGENT || action->kind == SIM_POWER_OFF) {
         sim_agent_crash(s, index, action->kind == SIM_POWER_OFF);
-    } else if (action->kind == SIM_CUT) {
-        sim_trace(s, "%s is cut off for %lld ms", a->name, (long long)action->value);
-        extend(&a->cut_until_ms, s->now_ms + action->value);
-        extend(&s->calm_since_ms, a->cut_until_ms);
+    } else if (action->kind == SIM_CUT || action->kind == SIM_CUT_TO_AGENT ||
+               action->kind == SIM_CUT_TO_COORDINATOR) {
+        cut(s, a, action);
+    } else if (action->kind == SIM_SUSPEND) {
+        sim_trace(s, "the machine of %s is suspended for %lld ms", a->name,
+                  (long long)action->value);
+        extend(&a->suspended_until_ms, s->now_ms + action->value);
+        pause_process(s, action->agent, action->value);
     } else if (action->kind == SIM_END_WORKER) {
         if (action->cause != CAUSE_UNKNOWN) {
             a->procs.workers[action->value].plan.cause = action->cause;
         }
-        sim_agent_end_worker(s, index, (uint32_t)action->value, action->outcome);
+        sim_procs_end_worker(s, index, (uint32_t)action->value, action->outcome);
     } else {
         sim_trace(s, "%s loses its connection", a->name);
         extend(&s->calm_since_ms, s->now_ms);
@@ -183,7 +206,7 @@ static void act(struct sim *s, const struct sim_action *action)
     } else if (action->kind == SIM_STOP_COORDINATOR) {
         if (s->member != NULL) {
             sim_trace(s, "coordinator gets signal %d", (int)action->value);
-            member_stop(s->member, (int)action->value, "a signal", s->now_ms);
+            member_stop(s->member, (int)action->value, "a signal", sim_coordinator_now(s));
             sim_coordinator_carry_out(s);
         }
     } else if (action->kind == SIM_CRASH_COORDINATOR) {
@@ -211,10 +234,14 @@ static void carry_out_event(struct sim *s, struct sim_event *e)
     case SIM_DIALED:
         sim_link_dialed(s, e->agent);
         break;
+    case SIM_UNACKED:
+        sim_tcp_unacked(s, e);
+        break;
     case SIM_WORKERS_UP:
     case SIM_WORKER_ENDS:
+    case SIM_WORKER_HEARD_OF:
     case SIM_WORKERS_GONE:
-        sim_agent_procs_event(s, e);
+        sim_procs_event(s, e);
         break;
     case SIM_ACTION:
         act(s, &e->action);
@@ -226,10 +253,10 @@ static void carry_out_event(struct sim *s, struct sim_event *e)
 static void tick(struct sim *s, uint32_t who)
 {
     if (who == s->agent_count) {
-        member_tick(s->member, s->now_ms);
+        member_tick(s->member, sim_coordinator_now(s));
         sim_coordinator_carry_out(s);
     } else {
-        agent_tick(s->agents[who].engine, s->now_ms);
+        agent_tick(s->agents[who].engine, sim_agent_now(&s->agents[who], s));
         sim_agent_carry_out(s, who);
     }
 }

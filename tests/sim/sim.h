@@ -34,6 +34,15 @@ bool sim_rand_chance(struct sim_rand *r, unsigned percent);
 
 /* ---- the world ---- */
 
+/* A machine's clock, beside that of the world. */
+struct sim_clock {
+    int64_t offset_ms;
+    int64_t drift_ppm;
+};
+
+int64_t sim_clock_read(const struct sim_clock *c, int64_t world_ms);
+int64_t sim_clock_when(const struct sim_clock *c, int64_t clock_ms); /* it first shows this */
+
 /* What becomes of one worker of one round. */
 struct sim_plan {
     int64_t spawn_ms; /* until its exec */
@@ -49,7 +58,9 @@ struct sim_plan {
 
 struct sim_worker {
     struct sim_plan plan;
-    struct outcome outcome; /* OUTCOME_RUNNING while it lives */
+    bool is_alive;          /* it runs */
+    bool is_gone;           /* it has ended, also for the kernel */
+    struct outcome outcome; /* OUTCOME_RUNNING until its agent knows better */
     uint32_t pid;
     uint64_t seen; /* stop signals it got, a bit each */
 };
@@ -59,7 +70,7 @@ struct sim_procs {
     bool is_open; /* something of the round may live */
     uint32_t generation;
     struct assignment assignment;
-    uint32_t alive;
+    uint32_t alive; /* for all the agent knows */
     bool has_leftover;
     bool was_told;  /* to stop */
     int signo;      /* the last stop signal they were sent; 0: none */
@@ -76,11 +87,14 @@ struct sim_agent {
     struct agent *engine; /* owned */
     int32_t link;         /* the open one, or -1 */
     bool is_dialing;
+    bool is_dark; /* it has no power: nothing answers, nothing is sent again */
     int exit_status;
     bool got_end;
     int end_status;
-    int64_t paused_until_ms;
-    int64_t cut_until_ms;
+    struct sim_clock clock;
+    int64_t paused_until_ms;    /* the agent; */
+    int64_t suspended_until_ms; /* the whole machine */
+    int64_t cut_until_ms[2];    /* on the way [0] to it, [1] to the coordinator */
     int64_t contact_ms; /* bytes came, a connection was made or lost, or the process woke up */
     struct sim_procs procs;
 };
@@ -95,15 +109,21 @@ struct sim_link {
     bool has_preface;
     uint64_t sent[2]; /* [0] to the agent, [1] to the coordinator */
     uint64_t arrived[2];
+    int64_t last_ms[2];  /* when what was sent last arrives, at the earliest */
+    int64_t retry_ms[2]; /* when what is missing is sent again */
+    bool is_lost[2];     /* nothing arrives any more: the sender has given up */
+    bool is_unacked[2];  /* something arrived and the sender does not know */
     struct mu_buf received[2];
 };
 
 enum sim_event_kind {
     SIM_BYTES,       /* data arrives on link */
     SIM_CLOSED,      /* the end of the connection arrives */
+    SIM_UNACKED,     /* the sender does not know that its data arrived: again */
     SIM_DIALED,      /* a connection attempt is over */
     SIM_WORKERS_UP,  /* every exec is done */
     SIM_WORKER_ENDS, /* slot, outcome */
+    SIM_WORKER_HEARD_OF,
     SIM_WORKERS_GONE,
     SIM_ACTION, /* of the story */
 };
@@ -111,11 +131,14 @@ enum sim_event_kind {
 /* What a story or chance does to the world. */
 enum sim_action_kind {
     SIM_START_AGENT,
-    SIM_SIGNAL_AGENT,   /* value: signo */
-    SIM_CRASH_AGENT,    /* SIGKILL: the kernel resets its connection */
-    SIM_POWER_OFF,      /* nobody resets anything */
-    SIM_PAUSE,          /* SIGSTOP of agent, or the coordinator; value: ms */
-    SIM_CUT,            /* no byte passes in or out; value: ms */
+    SIM_SIGNAL_AGENT, /* value: signo */
+    SIM_CRASH_AGENT,  /* SIGKILL: the kernel resets its connection */
+    SIM_POWER_OFF,    /* nobody resets anything */
+    SIM_PAUSE,        /* SIGSTOP of agent, or the coordinator; value: ms */
+    SIM_SUSPEND,      /* its whole machine stands still; value: ms */
+    SIM_CUT,          /* no byte passes in or out; value: ms */
+    SIM_CUT_TO_AGENT,
+    SIM_CUT_TO_COORDINATOR,
     SIM_RESET,          /* the connection is lost, seen by both ends */
     SIM_RESET_AT_AGENT, /* ... by the agent only, until the coordinator sends */
     SIM_RESET_AT_COORDINATOR,
@@ -140,8 +163,11 @@ struct sim_event {
     uint32_t generation;
     int32_t link;
     bool is_to_coordinator;
-    bool is_reset;  /* SIM_CLOSED: nobody closed it in order */
-    uint64_t order; /* on its way along the link, from 1; 0: not in line (a reset) */
+    bool is_reset;   /* SIM_CLOSED: nobody closed it in order */
+    uint64_t order;  /* on its way along the link, from 1; 0: not in line (a reset) */
+    int64_t sent_ms; /* for the first time */
+    int64_t rto_ms;  /* what the sender waited before it sent this once more; 0: once so far */
+    bool is_here;    /* at the machine; its process has not read it */
     uint32_t slot;
     struct outcome outcome;
     struct sim_action action;
@@ -171,8 +197,16 @@ struct sim_config {
     int32_t host; /* agent with the coordinator, or SIM_STANDALONE */
     int64_t latency_min_ms;
     int64_t latency_max_ms;
-    bool splits_bytes; /* messages arrive in pieces */
-    unsigned rarity;   /* divides the odds of what may befall a worker; of a job of many */
+    unsigned late_percent;   /* of what is sent comes late, by up to */
+    int64_t late_ms;         /* this */
+    unsigned loss_percent;   /* of what is sent gets lost on its way, */
+    int64_t rto_ms;          /* and is sent again after this time, then after twice it, ...; 0: what
+                                a cut holds up passes when it is over */
+    int64_t user_timeout_ms; /* until the sender gives the connection up */
+    struct sim_clock clock;  /* of a stand-alone coordinator */
+    bool splits_bytes;       /* messages arrive in pieces */
+    unsigned rarity;         /* divides the odds of what may befall a worker; of a job of many */
+    bool checks_live_rounds; /* no two rounds have workers at the same time, anywhere */
     sim_plan_fn plan;
 };
 
@@ -188,8 +222,12 @@ struct sim_check {
     uint32_t last_round;
     uint32_t assigned; /* of this round */
     bool is_checked;   /* this round's ranks were */
+    uint32_t *living;  /* owned; workers alive of each round */
+    uint32_t living_cap;
+    uint32_t alive; /* of all rounds */
     enum member_state state;
     int64_t stopping_since_ms;
+    uint32_t stopping_round;
     bool has_end;
     int end_status;
     uint64_t steps;
@@ -253,6 +291,18 @@ void sim_touch_coordinator(struct sim *s);
 void sim_timers_update(struct sim *s); /* of the engines touched, which stay so */
 void sim_timers_forget(struct sim *s); /* who was touched */
 
+/* ---- sim_tcp.c: bytes on their way ---- */
+/* False: it does not arrive now; e->data is taken if it will later. */
+bool sim_tcp_arrives(struct sim *s, struct sim_event *e);
+void sim_tcp_unacked(struct sim *s, const struct sim_event *e);
+void sim_tcp_send_event(struct sim *s, int32_t link, bool to_coordinator, struct sim_event *e);
+void sim_link_send(struct sim *s, int32_t link, bool to_coordinator, const struct ctl_msg *msg,
+                   bool with_preface);
+void sim_link_close(struct sim *s, int32_t link, bool by_agent, bool is_silent);
+/* Until when nothing passes on the way to the coordinator, or from it. */
+int64_t sim_cut_until(const struct sim *s, uint32_t agent, bool to_coordinator);
+int64_t sim_latency(struct sim *s);
+
 /* ---- sim_net.c: connections and the coordinator's end of them ---- */
 void sim_coordinator_start(struct sim *s);
 void sim_coordinator_stop(struct sim *s, int signo, const char *why); /* says so, then closes */
@@ -263,26 +313,33 @@ void sim_link_bind(struct sim *s, int32_t link, uint32_t node);
 int32_t sim_link_of(const struct sim *s, uint32_t node); /* -1: there is none */
 bool sim_coordinator_is_of(const struct sim *s, uint32_t agent);
 int64_t sim_coordinator_paused_until(const struct sim *s);
-void sim_link_send(struct sim *s, int32_t link, bool to_coordinator, const struct ctl_msg *msg,
-                   bool with_preface);
-void sim_link_close(struct sim *s, int32_t link, bool by_agent, bool is_silent);
+int64_t sim_coordinator_now(const struct sim *s); /* by its clock */
+const struct sim_clock *sim_coordinator_clock(const struct sim *s);
 void sim_link_event(struct sim *s, struct sim_event *event);
 void sim_link_dialed(struct sim *s, uint32_t agent);
-int64_t sim_cut_until(const struct sim *s, uint32_t agent);
-int64_t sim_latency(struct sim *s);
 
 /* ---- sim_agent.c ---- */
 void sim_agent_start(struct sim *s, uint32_t agent);
 void sim_agent_carry_out(struct sim *s, uint32_t agent);
 void sim_agent_crash(struct sim *s, uint32_t agent, bool is_silent);
-void sim_agent_procs_event(struct sim *s, const struct sim_event *event);
-void sim_agent_end_worker(struct sim *s, uint32_t agent, uint32_t slot, struct outcome outcome);
+int64_t sim_agent_now(const struct sim_agent *a, const struct sim *s); /* by its clock */
+
+/* ---- sim_procs.c: what uv_procs.c does ---- */
+void sim_procs_start(struct sim *s, uint32_t agent, const struct assignment *assignment);
+void sim_procs_signal(struct sim *s, uint32_t agent, int signo);
+void sim_procs_kill(struct sim *s, uint32_t agent);
+/* Its agent is no more: the shepherd kills them; with `is_power_off` they are gone at once. */
+void sim_procs_orphaned(struct sim *s, uint32_t agent, bool is_power_off);
+void sim_procs_event(struct sim *s, const struct sim_event *event);
+void sim_procs_end_worker(struct sim *s, uint32_t agent, uint32_t slot, struct outcome outcome);
 
 /* ---- sim_check.c ---- */
 void sim_check_effect(struct sim *s, const struct member_effect *effect);
 void sim_check_agent_exit(struct sim *s, uint32_t agent);
 void sim_check_end_message(struct sim *s, uint32_t agent, int exit_status);
 void sim_check_coordinator_new(struct sim *s);
+void sim_check_worker_begins(struct sim *s, uint32_t agent, uint32_t round);
+void sim_check_worker_ends(struct sim *s, uint32_t round);
 void sim_check_step(struct sim *s);
 void sim_check_finished(struct sim *s);
 

@@ -46,6 +46,10 @@ static void on_new_round(struct sim *s, uint32_t round)
     if (round <= c->last_round) {
         sim_violate(s, "round %u after round %u", round, c->last_round);
     }
+    if (s->config.checks_live_rounds && round < c->living_cap && c->living[round] > 0) {
+        sim_violate(s, "round %u begins, and there are workers of a round %u already", round,
+                    round);
+    }
     c->last_round = round;
     c->assigned = 0;
     c->is_checked = false;
@@ -139,6 +143,35 @@ static void check_ranks(struct sim *s)
     }
 }
 
+/* ---- what really lives ---- */
+
+void sim_check_worker_begins(struct sim *s, uint32_t agent, uint32_t round)
+{
+    struct sim_check *c = &s->check;
+    if (round >= c->living_cap) {
+        uint32_t cap = round + 16;
+        c->living = mu_realloc(c->living, cap * sizeof(c->living[0]));
+        memset(c->living + c->living_cap, 0, (cap - c->living_cap) * sizeof(c->living[0]));
+        c->living_cap = cap;
+    }
+    if (s->config.checks_live_rounds && c->alive != c->living[round]) {
+        uint32_t other = 0;
+        while (other == round || c->living[other] == 0) {
+            other++;
+        }
+        sim_violate(s, "%s starts a worker of round %u, and %u of round %u are alive",
+                    s->agents[agent].name, round, c->living[other], other);
+    }
+    c->alive++;
+    c->living[round]++;
+}
+
+void sim_check_worker_ends(struct sim *s, uint32_t round)
+{
+    s->check.alive--;
+    s->check.living[round]--;
+}
+
 /* ---- the end of the job ---- */
 
 /* Did every worker of the last round really exit with 0? */
@@ -225,12 +258,25 @@ static void on_over(struct sim *s, int exit_status)
     }
 }
 
+/* All are told the same by one coordinator. */
+static void on_end(struct sim *s, int exit_status)
+{
+    struct sim_check *c = &s->check;
+    if (c->has_end && c->end_status != exit_status) {
+        sim_violate(s, "one node is told exit status %d, others %d", exit_status, c->end_status);
+    }
+    c->has_end = true;
+    c->end_status = exit_status;
+}
+
 void sim_check_effect(struct sim *s, const struct member_effect *e)
 {
     if (e->kind == MEMBER_NEW_ROUND) {
         on_new_round(s, e->round);
     } else if (e->kind == MEMBER_SEND && e->msg.type == CTL_ASSIGN) {
         on_assign(s, e->node, &e->msg.assign);
+    } else if (e->kind == MEMBER_SEND && e->msg.type == CTL_END) {
+        on_end(s, e->msg.end.exit_status);
     } else if (e->kind == MEMBER_OVER) {
         on_over(s, e->exit_status);
     }
@@ -238,13 +284,7 @@ void sim_check_effect(struct sim *s, const struct member_effect *e)
 
 void sim_check_end_message(struct sim *s, uint32_t agent, int exit_status)
 {
-    struct sim_check *c = &s->check;
     struct sim_agent *a = &s->agents[agent];
-    if (c->has_end && c->end_status != exit_status) {
-        sim_violate(s, "%s is told exit status %d, others %d", a->name, exit_status, c->end_status);
-    }
-    c->has_end = true;
-    c->end_status = exit_status;
     if (agent_get_state(a->engine) != AGENT_DONE && !a->got_end) {
         a->got_end = true;
         a->end_status = exit_status;
@@ -279,11 +319,20 @@ static void check_member(struct sim *s)
         member_deadline(s->member) == INT64_MAX) {
         sim_violate(s, "the coordinator is %s without a deadline", member_state_name(view.state));
     }
-    if (view.state == MEMBER_STOPPING && c->state != MEMBER_STOPPING) {
+    if (view.state == MEMBER_STOPPING &&
+        (c->state != MEMBER_STOPPING || c->stopping_round != view.round)) {
         c->stopping_since_ms = s->now_ms;
+        c->stopping_round = view.round;
     }
     c->state = view.state;
     check_ranks(s);
+}
+
+/* What is sent has arrived by then, or its sender has given up. */
+static int64_t longest_way_ms(const struct sim *s)
+{
+    const struct sim_config *c = &s->config;
+    return 2 * (c->latency_max_ms + c->late_ms) + (c->rto_ms > 0 ? c->user_timeout_ms : 0);
 }
 
 /* Once the coordinator stops a round, every reachable node's workers are told within a latency. */
@@ -295,7 +344,7 @@ static void check_told(struct sim *s)
     }
     int64_t since =
         c->stopping_since_ms > s->calm_since_ms ? c->stopping_since_ms : s->calm_since_ms;
-    int64_t patience_ms = 2 * s->config.latency_max_ms;
+    int64_t patience_ms = longest_way_ms(s);
     if (s->now_ms <= since + patience_ms) {
         return;
     }
@@ -324,8 +373,9 @@ static void check_agent(struct sim *s, uint32_t index)
                     agent_state_name(agent_get_state(a->engine)));
     }
     int64_t awake = a->paused_until_ms;
+    int64_t drift = a->config.node_timeout_ms / 1000;
     int64_t since = a->contact_ms > awake ? a->contact_ms : awake;
-    if (s->now_ms > since + a->config.node_timeout_ms + 1 && a->procs.is_open &&
+    if (s->now_ms > since + a->config.node_timeout_ms + drift + 1 && a->procs.is_open &&
         !a->procs.was_told && a->procs.alive > 0) {
         sim_violate(s, "%s is out of contact for %lld ms and its workers go on", a->name,
                     (long long)(s->now_ms - since));

@@ -23,82 +23,14 @@ static const char *agent_name(const struct sim *s, const struct sim_link *l)
     return s->agents[l->agent].name;
 }
 
-/* Bytes between `agent` and the coordinator do not pass before then. A node reaches itself. */
-int64_t sim_cut_until(const struct sim *s, uint32_t agent)
+const struct sim_clock *sim_coordinator_clock(const struct sim *s)
 {
-    if (sim_coordinator_is_of(s, agent)) {
-        return 0;
-    }
-    int64_t until = s->agents[agent].cut_until_ms;
-    if (s->config.host >= 0 && s->agents[s->config.host].cut_until_ms > until) {
-        until = s->agents[s->config.host].cut_until_ms;
-    }
-    return until;
+    return s->config.host >= 0 ? &s->agents[s->config.host].clock : &s->config.clock;
 }
 
-/* ---- sending ---- */
-
-int64_t sim_latency(struct sim *s)
+int64_t sim_coordinator_now(const struct sim *s)
 {
-    return sim_rand_range(&s->rand, s->config.latency_min_ms, s->config.latency_max_ms);
-}
-
-static void send_event(struct sim *s, int32_t link, bool to_coordinator, struct sim_event *e)
-{
-    e->at_ms = s->now_ms + sim_latency(s);
-    e->order = ++s->links[link].sent[to_coordinator];
-    e->link = link;
-    e->is_to_coordinator = to_coordinator;
-    sim_schedule(s, e);
-}
-
-static void send_bytes(struct sim *s, int32_t link, bool to_coordinator, const uint8_t *data,
-                       size_t len)
-{
-    uint8_t *copy = mu_alloc(len);
-    memcpy(copy, data, len);
-    send_event(s, link, to_coordinator,
-               &(struct sim_event){.kind = SIM_BYTES, .data = copy, .len = len});
-}
-
-void sim_link_send(struct sim *s, int32_t link, bool to_coordinator, const struct ctl_msg *msg,
-                   bool with_preface)
-{
-    const struct sim_link *l = &s->links[link];
-    if (msg->type != CTL_HEARTBEAT && to_coordinator) {
-        sim_trace(s, "%s -> coordinator %s", agent_name(s, l), ctl_type_name(msg->type));
-    } else if (msg->type != CTL_HEARTBEAT) {
-        sim_trace(s, "coordinator -> %s %s", agent_name(s, l), ctl_type_name(msg->type));
-    }
-    struct mu_buf out = {0};
-    if (with_preface) {
-        ctl_preface_append(&out);
-    }
-    ctl_msg_encode(msg, &out);
-    size_t first = out.len;
-    if (s->config.splits_bytes && sim_rand_chance(&s->rand, 10)) {
-        first = (size_t)sim_rand_range(&s->rand, 1, (int64_t)out.len - 1);
-    }
-    send_bytes(s, link, to_coordinator, out.data, first);
-    if (first < out.len) {
-        send_bytes(s, link, to_coordinator, out.data + first, out.len - first);
-    }
-    mu_buf_fini(&out);
-}
-
-/* One end lets go: what it sent still arrives, then the other end sees the close. */
-void sim_link_close(struct sim *s, int32_t link, bool by_agent, bool is_silent)
-{
-    struct sim_link *l = &s->links[link];
-    bool *is_open = by_agent ? &l->is_agent_open : &l->is_coordinator_open;
-    if (!*is_open) {
-        return;
-    }
-    *is_open = false;
-    mu_buf_fini(&l->received[!by_agent]);
-    if (!is_silent) {
-        send_event(s, link, by_agent, &(struct sim_event){.kind = SIM_CLOSED});
-    }
+    return sim_clock_read(sim_coordinator_clock(s), s->now_ms);
 }
 
 /* ---- the coordinator ---- */
@@ -131,7 +63,7 @@ static void coordinator_down(struct sim *s, bool is_silent)
 void sim_coordinator_stop(struct sim *s, int signo, const char *why)
 {
     if (s->member != NULL) {
-        member_stop(s->member, signo, why, s->now_ms);
+        member_stop(s->member, signo, why, sim_coordinator_now(s));
         sim_coordinator_carry_out(s);
         coordinator_down(s, false);
     }
@@ -211,7 +143,7 @@ static void on_hello(struct sim *s, int32_t link, const struct ctl_hello *hello)
 {
     struct mu_err err = MU_ERR_INIT;
     bool has_ended = member_look(s->member).state == MEMBER_ENDED;
-    int64_t node = member_join(s->member, hello, "10.0.0.1", s->now_ms, &err);
+    int64_t node = member_join(s->member, hello, "10.0.0.1", sim_coordinator_now(s), &err);
     if (node < 0) {
         if (!has_ended && err.code != MU_E_CANCELED) {
             sim_violate(s, "a node was turned away: %s", err.text);
@@ -258,7 +190,7 @@ static void coordinator_receives(struct sim *s, int32_t link)
             on_hello(s, link, &msg.hello);
         } else {
             uint32_t node = (uint32_t)s->links[link].node;
-            if (member_message(s->member, node, &msg, s->now_ms, &err) != 0) {
+            if (member_message(s->member, node, &msg, sim_coordinator_now(s), &err) != 0) {
                 sim_violate(s, "the coordinator rejects %s: %s", ctl_type_name(msg.type), err.text);
             }
             sim_coordinator_carry_out(s);
@@ -288,7 +220,7 @@ static void agent_receives(struct sim *s, int32_t link)
             sim_check_end_message(s, index, msg.end.exit_status);
         }
         s->agents[index].contact_ms = s->now_ms;
-        agent_message(s->agents[index].engine, &msg, s->now_ms);
+        agent_message(s->agents[index].engine, &msg, sim_agent_now(&s->agents[index], s));
         sim_agent_carry_out(s, index);
         if (s->links[link].is_agent_open) {
             mu_buf_consume(&s->links[link].received[0], used);
@@ -305,7 +237,7 @@ static void closed(struct sim *s, int32_t link, bool at_coordinator, bool is_res
         l->is_coordinator_open = false;
         if (l->node >= 0) {
             member_lost(s->member, (uint32_t)l->node, !is_reset, "the connection was lost",
-                        s->now_ms);
+                        sim_coordinator_now(s));
             sim_coordinator_carry_out(s);
         }
     } else if (!at_coordinator && l->is_agent_open) {
@@ -313,46 +245,26 @@ static void closed(struct sim *s, int32_t link, bool at_coordinator, bool is_res
         l->is_agent_open = false;
         a->link = -1;
         a->contact_ms = s->now_ms;
-        agent_disconnected(a->engine, !is_reset, "the connection was lost", s->now_ms);
+        agent_disconnected(a->engine, !is_reset, "the connection was lost", sim_agent_now(a, s));
         sim_agent_carry_out(s, l->agent);
     }
-}
-
-/* The way is cut, the process there stands still, or something sent before has not arrived yet. */
-static bool is_held_up(struct sim *s, struct sim_event *e)
-{
-    const struct sim_link *l = &s->links[e->link];
-    int64_t cut = sim_cut_until(s, l->agent);
-    int64_t paused = e->is_to_coordinator ? sim_coordinator_paused_until(s)
-                                          : s->agents[l->agent].paused_until_ms;
-    int64_t until = cut > paused ? cut : paused;
-    bool is_next = e->order == 0 || e->order == l->arrived[e->is_to_coordinator] + 1;
-    if (until <= s->now_ms && is_next) {
-        return false;
-    }
-    struct sim_event again = *e;
-    again.at_ms = until > s->now_ms ? until : s->now_ms + 1;
-    sim_schedule(s, &again);
-    e->data = NULL;
-    return true;
 }
 
 /* Something arrives at one end. */
 void sim_link_event(struct sim *s, struct sim_event *e)
 {
-    if (is_held_up(s, e)) {
+    if (!sim_tcp_arrives(s, e)) {
         return;
     }
     struct sim_link *l = &s->links[e->link];
-    l->arrived[e->is_to_coordinator] += e->order != 0;
     bool is_open = e->is_to_coordinator ? l->is_coordinator_open : l->is_agent_open;
     bool is_sender_open = e->is_to_coordinator ? l->is_agent_open : l->is_coordinator_open;
     if (!is_open) {
         bool is_host_alive = e->is_to_coordinator || s->agents[l->agent].life != SIM_AGENT_CRASHED;
         if (e->kind == SIM_BYTES && is_sender_open && is_host_alive) {
             /* The kernel answers for a connection that is no more. */
-            send_event(s, e->link, !e->is_to_coordinator,
-                       &(struct sim_event){.kind = SIM_CLOSED, .is_reset = true});
+            sim_tcp_send_event(s, e->link, !e->is_to_coordinator,
+                               &(struct sim_event){.kind = SIM_CLOSED, .is_reset = true});
         }
         return;
     }
@@ -380,10 +292,11 @@ void sim_link_dialed(struct sim *s, uint32_t agent)
         return;
     }
     a->is_dialing = false;
-    bool is_cut = sim_cut_until(s, agent) > s->now_ms;
+    bool is_cut =
+        sim_cut_until(s, agent, true) > s->now_ms || sim_cut_until(s, agent, false) > s->now_ms;
     bool is_refused = !is_cut && !s->is_listening;
     if (is_cut || is_refused) {
-        agent_disconnected(a->engine, is_refused, "no connection", s->now_ms);
+        agent_disconnected(a->engine, is_refused, "no connection", sim_agent_now(a, s));
         sim_agent_carry_out(s, agent);
         return;
     }
@@ -395,6 +308,6 @@ void sim_link_dialed(struct sim *s, uint32_t agent)
     s->links[a->link] = (struct sim_link){
         .agent = agent, .node = -1, .is_agent_open = true, .is_coordinator_open = true};
     a->contact_ms = s->now_ms;
-    agent_connected(a->engine, s->now_ms);
+    agent_connected(a->engine, sim_agent_now(a, s));
     sim_agent_carry_out(s, agent);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chance, and what comes next: the heap of events, and that of the engines' deadlines.
+ * Chance, clocks, and what comes next: the heap of events, and that of the engines' deadlines.
  */
 #include "tests/sim/sim.h"
 
@@ -25,6 +25,29 @@ int64_t sim_rand_range(struct sim_rand *r, int64_t low, int64_t high)
 bool sim_rand_chance(struct sim_rand *r, unsigned percent)
 {
     return sim_rand_next(r) % 100 < percent;
+}
+
+/* ---- clocks ---- */
+
+int64_t sim_clock_read(const struct sim_clock *c, int64_t world_ms)
+{
+    return world_ms + c->offset_ms + world_ms * c->drift_ppm / 1000000;
+}
+
+int64_t sim_clock_when(const struct sim_clock *c, int64_t clock_ms)
+{
+    if (clock_ms == INT64_MAX) {
+        return INT64_MAX;
+    }
+    int64_t at = clock_ms - c->offset_ms;
+    at -= at * c->drift_ppm / 1000000;
+    while (sim_clock_read(c, at) >= clock_ms) {
+        at--;
+    }
+    while (sim_clock_read(c, at) < clock_ms) {
+        at++;
+    }
+    return at;
 }
 
 /* ---- the heap of events: by time, then in the order they were made ---- */
@@ -116,11 +139,15 @@ static int64_t due_of(const struct sim *s, uint32_t who)
 {
     if (who < s->agent_count) {
         const struct sim_agent *a = &s->agents[who];
-        return a->life == SIM_AGENT_UP ? due(agent_deadline(a->engine), a->paused_until_ms)
-                                       : INT64_MAX;
+        return a->life == SIM_AGENT_UP
+                   ? due(sim_clock_when(&a->clock, agent_deadline(a->engine)), a->paused_until_ms)
+                   : INT64_MAX;
     }
-    return s->member != NULL ? due(member_deadline(s->member), sim_coordinator_paused_until(s))
-                             : INT64_MAX;
+    if (s->member == NULL) {
+        return INT64_MAX;
+    }
+    return due(sim_clock_when(sim_coordinator_clock(s), member_deadline(s->member)),
+               sim_coordinator_paused_until(s));
 }
 
 void sim_timers_begin(struct sim *s)

@@ -49,6 +49,9 @@ static struct sim_plan some_plan(struct sim *s, uint32_t agent, uint32_t slot)
     if (sim_rand_chance(r, 10)) {
         p.term_outcome = sim_rand_chance(r, 50) ? SUCCESS : some_failure(r);
     }
+    if (befalls(s, 5)) {
+        p.spawn_ms = sim_rand_range(r, 0, 5000);
+    }
     p.is_stuck = befalls(s, 1) && sim_rand_chance(r, 30);
     p.life_ms = p.is_stuck ? sim_rand_range(r, 0, 40000) : p.life_ms;
     p.leaves_process = befalls(s, 2);
@@ -65,6 +68,19 @@ static int64_t some_while(struct sim *s, const struct agent_config *config)
                           sim_rand_chance(&s->rand, 70) ? timeout * 3 / 2 : 5 * timeout);
 }
 
+/* A switch fails: any part of the nodes is cut off, at the same time and for as long. */
+static void partition(struct sim *s, const struct agent_config *config, uint32_t count, int64_t at)
+{
+    struct sim_action cut = {.kind = SIM_CUT, .value = some_while(s, config)};
+    unsigned percent = (unsigned)sim_rand_range(&s->rand, 10, 90);
+    for (uint32_t i = 0; i < count; i++) {
+        if (sim_rand_chance(&s->rand, percent)) {
+            cut.agent = (int32_t)i;
+            sim_act_at(s, at, &cut);
+        }
+    }
+}
+
 static void add_fault(struct sim *s, const struct agent_config *config, uint32_t count)
 {
     static const enum sim_action_kind kinds[] = {SIM_SIGNAL_AGENT,
@@ -72,7 +88,11 @@ static void add_fault(struct sim *s, const struct agent_config *config, uint32_t
                                                  SIM_CRASH_AGENT,
                                                  SIM_POWER_OFF,
                                                  SIM_PAUSE,
+                                                 SIM_SUSPEND,
                                                  SIM_CUT,
+                                                 SIM_CUT,
+                                                 SIM_CUT_TO_AGENT,
+                                                 SIM_CUT_TO_COORDINATOR,
                                                  SIM_RESET,
                                                  SIM_RESET,
                                                  SIM_RESET,
@@ -122,6 +142,15 @@ static void add_fault(struct sim *s, const struct agent_config *config, uint32_t
         }
         break;
     case SIM_CUT:
+        if (sim_rand_chance(r, 30)) {
+            partition(s, config, count, at);
+            return;
+        }
+        a.value = some_while(s, config);
+        break;
+    case SIM_SUSPEND:
+    case SIM_CUT_TO_AGENT:
+    case SIM_CUT_TO_COORDINATOR:
         a.value = some_while(s, config);
         break;
     case SIM_START_AGENT:
@@ -156,6 +185,29 @@ static struct agent_config some_config(struct sim_rand *r, uint32_t nodes)
     };
 }
 
+/* Up to 0.1 % too fast or too slow. */
+static struct sim_clock some_clock(struct sim_rand *r)
+{
+    return (struct sim_clock){.offset_ms = sim_rand_range(r, 0, 1000 * 1000),
+                              .drift_ppm = sim_rand_range(r, -1000, 1000)};
+}
+
+/* Half the jobs have a network that loses nothing, if it is not cut; some a miserable one. */
+static void some_weather(struct sim_config *sc, struct sim_rand *r,
+                         const struct agent_config *config)
+{
+    if (sim_rand_chance(r, 30)) {
+        sc->late_percent = (unsigned)sim_rand_range(r, 1, 5);
+        sc->late_ms = config->node_timeout_ms;
+    }
+    if (sim_rand_chance(r, 50)) {
+        sc->rto_ms = 200;
+        sc->user_timeout_ms = config->node_timeout_ms;
+        sc->loss_percent = sim_rand_chance(r, 60) ? (unsigned)sim_rand_range(r, 0, 3) : 30;
+    }
+    sc->clock = some_clock(r);
+}
+
 /* The nodes of the job, spares that come early or late, and replacements. */
 static uint32_t add_agents(struct sim *s, struct agent_config *config, uint32_t nodes)
 {
@@ -163,12 +215,14 @@ static uint32_t add_agents(struct sim *s, struct agent_config *config, uint32_t 
     uint32_t extra = sim_rand_chance(r, 50) ? (uint32_t)sim_rand_range(r, 0, 4) : 0;
     bool has_ranks = sim_rand_chance(r, 20);
     bool has_sched = sim_rand_chance(r, 30);
+    bool has_clocks = sim_rand_chance(r, 50);
     for (uint32_t i = 0; i < nodes + extra; i++) {
         config->slots = (uint32_t)sim_rand_range(r, 1, SIM_MAX_SLOTS);
         config->role = sim_rand_chance(r, 20) ? "other" : "default";
         config->node_rank = has_ranks && i < nodes ? (int32_t)(nodes - 1 - i) : -1;
         config->sched_rank = has_sched ? (int32_t)(i ^ 1U) : -1;
         uint32_t index = sim_add_agent(s, config);
+        s->agents[index].clock = has_clocks ? some_clock(r) : (struct sim_clock){0};
         int64_t at = s->now_ms + sim_rand_range(r, 0, i < nodes ? 500 : 8000);
         if (sim_coordinator_is_of(s, index)) {
             at = s->now_ms;
@@ -202,6 +256,7 @@ static struct sim *make(uint64_t seed, uint32_t nodes)
     nodes = nodes > 0 ? nodes : size;
     s->config.rarity = 1 + nodes / 16;
     struct agent_config config = some_config(&r, nodes);
+    some_weather(&s->config, &r, &config);
     uint32_t count = add_agents(s, &config, nodes);
     int64_t faults = sim_rand_chance(&r, 15) ? 0 : sim_rand_range(&r, 1, 5);
     for (int64_t i = 0; i < faults; i++) {
