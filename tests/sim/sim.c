@@ -34,6 +34,7 @@ void sim_free(struct sim *s)
         agent_free(s->agents[i].engine);
     }
     member_free(s->member);
+    sim_store_fini(s);
     mu_buf_fini(&s->trace);
     sim_timers_fini(&s->timers);
     free(s->agents);
@@ -242,6 +243,11 @@ static void carry_out_event(struct sim *s, struct sim_event *e)
     case SIM_WORKER_HEARD_OF:
     case SIM_WORKERS_GONE:
         sim_procs_event(s, e);
+        break;
+    case SIM_STORE_DIALED:
+    case SIM_STORE_DATA:
+    case SIM_STORE_TIMEOUT:
+        sim_store_event(s, e);
         break;
     case SIM_ACTION:
         act(s, &e->action);

@@ -75,6 +75,8 @@ struct sim_procs {
     bool was_told;  /* to stop */
     int signo;      /* the last stop signal they were sent; 0: none */
     bool is_killed; /* SIGKILL was sent */
+    bool is_living; /* it has met the others, or need not */
+    int32_t client; /* of the store; -1: none yet */
     struct sim_worker workers[SIM_MAX_SLOTS];
 };
 
@@ -125,6 +127,9 @@ enum sim_event_kind {
     SIM_WORKER_ENDS, /* slot, outcome */
     SIM_WORKER_HEARD_OF,
     SIM_WORKERS_GONE,
+    SIM_STORE_DIALED,
+    SIM_STORE_DATA, /* to or from the client of number `link`; without data: it was closed */
+    SIM_STORE_TIMEOUT,
     SIM_ACTION, /* of the story */
 };
 
@@ -190,6 +195,8 @@ struct sim_timers {
 };
 
 struct sim;
+struct sim_client; /* sim_store.c */
+struct store;
 typedef struct sim_plan (*sim_plan_fn)(struct sim *s, uint32_t agent, uint32_t slot);
 
 struct sim_config {
@@ -206,6 +213,7 @@ struct sim_config {
     struct sim_clock clock;  /* of a stand-alone coordinator */
     bool splits_bytes;       /* messages arrive in pieces */
     unsigned rarity;         /* divides the odds of what may befall a worker; of a job of many */
+    bool has_store;          /* workers meet there before they live */
     bool checks_live_rounds; /* no two rounds have workers at the same time, anywhere */
     sim_plan_fn plan;
 };
@@ -260,6 +268,13 @@ struct sim {
     struct sim_place *places; /* owned; by node number, of this coordinator */
     uint32_t place_count;
     uint32_t place_cap;
+
+    struct store *store; /* owned; of the round; NULL: there is none */
+    uint32_t store_round;
+    uint32_t store_keys;         /* set in it */
+    struct sim_client **clients; /* owned, and what they point to */
+    uint32_t client_count;
+    uint32_t client_cap;
 
     struct sim_check check;
     bool is_tracing;
@@ -332,6 +347,19 @@ void sim_procs_kill(struct sim *s, uint32_t agent);
 void sim_procs_orphaned(struct sim *s, uint32_t agent, bool is_power_off);
 void sim_procs_event(struct sim *s, const struct sim_event *event);
 void sim_procs_end_worker(struct sim *s, uint32_t agent, uint32_t slot, struct outcome outcome);
+
+/* It has met the others: its life begins. */
+void sim_procs_live(struct sim *s, uint32_t agent);
+/* Its workers fail because they cannot meet the others. */
+void sim_procs_fail(struct sim *s, uint32_t agent, int64_t within_ms);
+
+/* ---- sim_store.c ---- */
+void sim_store_new_round(struct sim *s, uint32_t round);
+void sim_store_over(struct sim *s, bool is_silent); /* with the coordinator */
+void sim_store_connect(struct sim *s, uint32_t agent);
+void sim_store_hang_up(struct sim *s, uint32_t agent, bool is_silent); /* the worker is gone */
+void sim_store_event(struct sim *s, struct sim_event *event);
+void sim_store_fini(struct sim *s);
 
 /* ---- sim_check.c ---- */
 void sim_check_effect(struct sim *s, const struct member_effect *effect);

@@ -51,6 +51,7 @@ void sim_coordinator_start(struct sim *s)
 static void coordinator_down(struct sim *s, bool is_silent)
 {
     s->is_listening = false;
+    sim_store_over(s, is_silent);
     for (uint32_t i = 0; i < s->link_count; i++) {
         sim_link_close(s, (int32_t)i, false, is_silent);
         s->links[i].node = -1;
@@ -117,6 +118,7 @@ void sim_coordinator_carry_out(struct sim *s)
             break;
         case MEMBER_NEW_ROUND:
             sim_trace(s, "coordinator: round %u", e->round);
+            sim_store_new_round(s, e->round);
             break;
         case MEMBER_LOG:
             sim_trace_log(s, "coordinator", e->level, e->text);

@@ -21,6 +21,44 @@ static void schedule_procs(struct sim *s, uint32_t agent, enum sim_event_kind ki
                                         .outcome = outcome});
 }
 
+static void plan_end(struct sim *s, uint32_t agent, uint32_t slot, int64_t begins_in_ms)
+{
+    const struct sim_plan *plan = &s->agents[agent].procs.workers[slot].plan;
+    if (plan->life_ms >= 0) {
+        schedule_procs(s, agent, SIM_WORKER_ENDS, begins_in_ms + plan->life_ms, slot,
+                       plan->outcome);
+    }
+}
+
+/* While it loads its program, say; nor does one that hangs in the kernel meet anybody. */
+static bool fails_alone(const struct sim_plan *plan)
+{
+    return plan->is_stuck || (!outcome_is_success(plan->outcome) && plan->life_ms % 2 == 0);
+}
+
+void sim_procs_live(struct sim *s, uint32_t agent)
+{
+    struct sim_agent *a = &s->agents[agent];
+    a->procs.is_living = true;
+    for (uint32_t i = 0; i < a->config.slots; i++) {
+        if (a->procs.workers[i].is_alive && !fails_alone(&a->procs.workers[i].plan)) {
+            plan_end(s, agent, i, 0);
+        }
+    }
+}
+
+void sim_procs_fail(struct sim *s, uint32_t agent, int64_t within_ms)
+{
+    struct sim_agent *a = &s->agents[agent];
+    for (uint32_t i = 0; i < a->config.slots; i++) {
+        if (a->procs.workers[i].is_alive) {
+            a->procs.workers[i].plan.cause = CAUSE_PEER_LOST;
+            schedule_procs(s, agent, SIM_WORKER_ENDS, sim_rand_range(&s->rand, 0, within_ms), i,
+                           (struct outcome){.kind = OUTCOME_EXITED, .code = 1});
+        }
+    }
+}
+
 void sim_procs_start(struct sim *s, uint32_t agent, const struct assignment *assignment)
 {
     struct sim_agent *a = &s->agents[agent];
@@ -33,6 +71,8 @@ void sim_procs_start(struct sim *s, uint32_t agent, const struct assignment *ass
     *p = (struct sim_procs){.is_open = true,
                             .generation = p->generation + 1,
                             .assignment = *assignment,
+                            .client = -1,
+                            .is_living = !s->config.has_store,
                             .alive = a->config.slots};
     sim_trace(s, "%s starts ranks %u to %u of %u, round %u", a->name, assignment->first_rank,
               assignment->first_rank + a->config.slots - 1, assignment->world_size,
@@ -57,9 +97,8 @@ void sim_procs_start(struct sim *s, uint32_t agent, const struct assignment *ass
         agent_worker_started(a->engine, i, w->pid);
         up_ms = w->plan.spawn_ms > up_ms ? w->plan.spawn_ms : up_ms;
         p->has_leftover = p->has_leftover || w->plan.leaves_process;
-        if (w->plan.life_ms >= 0) {
-            schedule_procs(s, agent, SIM_WORKER_ENDS, w->plan.spawn_ms + w->plan.life_ms, i,
-                           w->plan.outcome);
+        if (p->is_living || fails_alone(&w->plan)) {
+            plan_end(s, agent, i, w->plan.spawn_ms);
         }
     }
     schedule_procs(s, agent, SIM_WORKERS_UP, up_ms, 0, (struct outcome){0});
@@ -169,6 +208,9 @@ void sim_procs_end_worker(struct sim *s, uint32_t agent, uint32_t slot, struct o
         return;
     }
     w->is_gone = true;
+    if (slot == 0) {
+        sim_store_hang_up(s, agent, a->is_dark);
+    }
     if (w->is_alive) {
         w->is_alive = false;
         sim_check_worker_ends(s, a->procs.assignment.round);
@@ -187,6 +229,9 @@ void sim_procs_event(struct sim *s, const struct sim_event *e)
     struct sim_procs *p = &a->procs;
     if (!p->is_open || p->generation != e->generation) {
         return;
+    }
+    if (e->kind == SIM_WORKERS_UP && p->client < 0 && !p->is_living && p->workers[0].is_alive) {
+        sim_store_connect(s, e->agent);
     }
     bool is_of_worker = e->kind == SIM_WORKER_ENDS;
     int64_t until = is_of_worker ? a->suspended_until_ms : a->paused_until_ms;

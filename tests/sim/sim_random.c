@@ -250,6 +250,7 @@ static struct sim *make(uint64_t seed, uint32_t nodes)
                             .latency_min_ms = 0,
                             .latency_max_ms = sim_rand_range(&r, 0, 40),
                             .splits_bytes = sim_rand_chance(&r, 30),
+                            .has_store = sim_rand_chance(&r, 50),
                             .plan = some_plan};
     struct sim *s = sim_new(&sc);
     uint32_t size = some_size(&r);
