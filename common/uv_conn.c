@@ -100,6 +100,16 @@ void uv_conn_close(struct uv_conn *c)
     uv_close((uv_handle_t *)&c->tcp, on_tcp_closed);
 }
 
+void uv_conn_reset(struct uv_conn *c)
+{
+    const struct linger at_once = {.l_onoff = 1};
+    uv_os_fd_t fd;
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0) {
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    }
+    uv_conn_close(c);
+}
+
 /* The end of the connection, found in a callback of the loop. */
 static void tell_closed(struct uv_conn *c, const struct mu_err *why)
 {

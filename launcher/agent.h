@@ -77,7 +77,7 @@ struct agent_exit {
 
 enum agent_effect_kind {
     AGENT_CONNECT,    /* open a connection to the coordinator */
-    AGENT_DISCONNECT, /* close it */
+    AGENT_DISCONNECT, /* close it; `is_abrupt`: reset it */
     AGENT_SEND,       /* send `msg` */
     AGENT_START,      /* start the workers of `assignment` */
     AGENT_SIGNAL,     /* send `signo` to the whole tree of the workers */
@@ -98,6 +98,7 @@ struct agent_effect {
     int signo;
     int exit_status;
     int64_t until_ms;
+    bool is_abrupt; /* an end in order would say that this process and its workers are gone */
     enum mu_log_level level;
     char *text; /* owned by the engine; strings of `msg` may point into it */
 };

@@ -182,7 +182,7 @@ void agent_disconnected(struct agent *a, bool is_closed, const char *why, int64_
 /* The engine treats a connection it closes itself as one that was lost. */
 static void hang_up(struct agent *a, const char *why)
 {
-    agent_effect_add(a, AGENT_DISCONNECT);
+    agent_effect_add(a, AGENT_DISCONNECT)->is_abrupt = a->is_welcome;
     agent_disconnected(a, false, why, a->now_ms);
 }
 
@@ -195,7 +195,7 @@ void agent_link_close(struct agent *a)
         a->is_linked = false;
         a->welcome_ms = INT64_MAX;
         a->next_heartbeat_ms = INT64_MAX;
-        agent_effect_add(a, AGENT_DISCONNECT);
+        agent_effect_add(a, AGENT_DISCONNECT)->is_abrupt = a->has_workers;
     }
 }
 

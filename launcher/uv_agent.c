@@ -23,10 +23,12 @@ static int64_t now_ms(const struct uv_agent *a)
 
 /* ---- the link to the coordinator ---- */
 
-static void hang_up(struct uv_agent *a)
+static void hang_up(struct uv_agent *a, bool is_abrupt)
 {
     if (a->link != NULL) {
-        if (agent_is_welcome(a->engine)) {
+        if (is_abrupt) {
+            uv_conn_reset(a->link);
+        } else if (agent_is_welcome(a->engine)) {
             uv_conn_finish(a->link, LAST_WORDS_MS);
         } else {
             uv_conn_close(a->link); /* a stranger, perhaps: it may never hang up */
@@ -50,7 +52,7 @@ static void on_link_data(void *arg, const uint8_t *data, size_t len)
                                 &used, &err);
         if (rc < 0) {
             mu_err_wrap(&err, "it does not speak muster's control protocol");
-            hang_up(a);
+            hang_up(a, agent_is_welcome(a->engine));
             agent_disconnected(a->engine, false,
                                agent_is_welcome(a->engine)
                                    ? err.text
@@ -186,7 +188,7 @@ static void finish(struct uv_agent *a, int exit_status)
     uv_liveness_close(a->liveness);
     terminal_restore(&a->terminal);
     uv_agent_events_end(a);
-    hang_up(a);
+    hang_up(a, false);
     uv_dial_close(a->dial);
     if (a->coordinator != NULL) {
         bool is_signal = exit_status > 128;
@@ -225,7 +227,7 @@ static void carry_out(struct uv_agent *a)
             uv_dial_start(a->dial);
             break;
         case AGENT_DISCONNECT:
-            hang_up(a);
+            hang_up(a, e->is_abrupt);
             break;
         case AGENT_SEND:
             send_msg(a, &e->msg);

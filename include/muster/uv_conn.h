@@ -101,6 +101,9 @@ int uv_conn_descriptor(const struct uv_conn *c);
 /* Close at once; what is unsent is lost. No handler is called any more. */
 void uv_conn_close(struct uv_conn *c);
 
+/* The same, but the peer sees a connection that broke, not one that was closed in order. */
+void uv_conn_reset(struct uv_conn *c);
+
 /*
  * Send what is left, then close after the peer did, or after `linger_ms`: closing with unread
  * input would reset the connection and could destroy our last words. No handler is called.

@@ -314,6 +314,7 @@ void sim_tcp_send_event(struct sim *s, int32_t link, bool to_coordinator, struct
 void sim_link_send(struct sim *s, int32_t link, bool to_coordinator, const struct ctl_msg *msg,
                    bool with_preface);
 void sim_link_close(struct sim *s, int32_t link, bool by_agent, bool is_silent);
+void sim_link_reset(struct sim *s, int32_t link); /* by its agent, whose process goes on */
 /* Until when nothing passes on the way to the coordinator, or from it. */
 int64_t sim_cut_until(const struct sim *s, uint32_t agent, bool to_coordinator);
 int64_t sim_latency(struct sim *s);

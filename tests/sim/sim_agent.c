@@ -85,6 +85,10 @@ void sim_agent_carry_out(struct sim *s, uint32_t agent)
                                                 .agent = agent});
             break;
         case AGENT_DISCONNECT:
+            if (e->is_abrupt && a->link >= 0) {
+                sim_link_reset(s, a->link);
+                a->link = -1;
+            }
             hang_up(s, a, false);
             break;
         case AGENT_SEND:

@@ -103,6 +103,12 @@ void sim_link_close(struct sim *s, int32_t link, bool by_agent, bool is_silent)
     }
 }
 
+void sim_link_reset(struct sim *s, int32_t link)
+{
+    sim_link_close(s, link, true, true);
+    sim_tcp_send_event(s, link, true, &(struct sim_event){.kind = SIM_CLOSED, .is_reset = true});
+}
+
 /* ---- arriving ---- */
 
 /*

@@ -99,7 +99,7 @@ static void take(void)
             mu_buf_printf(&did, "connect");
             break;
         case AGENT_DISCONNECT:
-            mu_buf_printf(&did, "disconnect");
+            mu_buf_printf(&did, "%s", e->is_abrupt ? "reset" : "disconnect");
             break;
         case AGENT_SEND:
             describe_send(&e->msg);

@@ -267,7 +267,7 @@ static void test_silence(void **state)
     pass(5999, false);
     expect("HEARTBEAT; HEARTBEAT; HEARTBEAT; HEARTBEAT");
     pass(6000, false);
-    expect("disconnect; signal 15");
+    expect("reset; signal 15");
     expect_said("cut off from the coordinator at 10.0.0.1:29500 for 5.0 s (it does not answer)");
     pass(6499, false);
     expect("");
@@ -359,7 +359,7 @@ static void test_end_with_workers(void **state)
     (void)state;
     run(false);
     hear_end(42);
-    expect("disconnect; signal 15");
+    expect("reset; signal 15");
     agent_disconnected(a, true, "closed", now);
     agent_signal(a, SIGTERM, now);
     pass(now + 1000, false);
