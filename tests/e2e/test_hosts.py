@@ -2,56 +2,14 @@
 """Three hosts with a network each (network namespaces): joining across them, and losing one."""
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
 import time
-from typing import Optional
 
-from muster import HELLO, PATIENCE, ROOT, WORKER, Case, expect, need_file, need_root, need_tools
-from procs import Proc, Skip
+from hosts import Hosts
+from muster import HELLO, PATIENCE, Case, expect, need_file
 
 LIMIT = 90
-SCRIPT = str(ROOT / "tests/hosts/hosts.sh")
-
-
-class Hosts:
-    """Hosts 1..3 of one test. Skips with the reason if this machine cannot make them."""
-
-    def __init__(self, t: Case) -> None:
-        need_root()
-        need_tools("ip", "bridge", "nsenter", "unshare")
-        self.case = t
-        self.env = {**t.env, "MUSTER_HOSTS": f"mu{os.getpid() % 1000000}"}
-        t.env["MUSTER_HOSTS"] = self.env["MUSTER_HOSTS"]
-        t.cleanups.append(lambda: self.call("down"))
-        made = self.call("up", "3")
-        if made.returncode != 0:
-            raise Skip(f"network namespaces are not possible here: {made.stderr.strip() or made.returncode}")
-
-    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([SCRIPT, *words], env=self.env, capture_output=True, text=True,
-                              timeout=60, check=False)
-
-    def fault(self, host: int, *words: str) -> None:
-        done = self.call("fault", str(host), *words)
-        expect(done.returncode == 0, f"fault {host} {words}: {done.stderr}")
-
-    def wrapper(self, host: int) -> list[str]:
-        return [SCRIPT, "exec", str(host)]
-
-    def start(self, options: Optional[list[str]] = None, program: Optional[list[str]] = None,
-              endpoint: str = "10.77.0.1", plain: bool = True) -> list[Proc]:
-        agents = []
-        for k in (1, 2, 3):
-            agents.append(self.case.agent(
-                f"node{k}", ["--nnodes", "3", "--nproc-per-node", "8", *(options or [])],
-                program or [WORKER], endpoint=f"{endpoint}:{self.case.port}", plain=plain,
-                wrapper=self.wrapper(k)))
-            if k == 1:
-                self.case.wait_listening(agents[0])
-        return agents
 
 
 def test_three_hosts_finish(t: Case) -> None:

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Callable
 
+from hosts import Hosts
 from muster import ROOT, Case, expect, need_file
 from procs import Proc, Skip, alive, marked, wait_for
-from test_hosts import Hosts
 
 LIMIT = 300
 SCRIPT = str(ROOT / "examples/train_ddp.py")

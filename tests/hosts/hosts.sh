@@ -11,6 +11,8 @@
 #                                   crash     power off: cut, then SIGKILL all of K's processes
 #                                   delay MS [PCT]   MS milliseconds each way, PCT % lost
 #                                   loss PCT  PCT % lost
+#                                   cut-in    what is sent to K is lost, what K sends arrives
+#                                   cut-out   the other way round
 #                                   heal      undo (not the SIGKILL)
 #
 # ID (letters and digits, 8 at most) keeps several sets apart: namespaces ID-h1, ID-h2, ... and
@@ -22,7 +24,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 die() { echo "hosts: $*" >&2; exit 1; }
-usage() { sed -n '4,15s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '4,17s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 id=${MUSTER_HOSTS:-mu}
 [[ $id =~ ^[a-z0-9]{1,8}$ ]] || die "MUSTER_HOSTS must be up to 8 letters and digits"
@@ -114,14 +116,15 @@ relay_stop() { # K
     on_switch link delete "r$1"
     on_switch link set "p$1" master br0
 }
-relay_start() { # K MS PCT: a packet relay between the host's cable and the bridge
+relay_start() { # K MS PCT_OUT PCT_IN: a packet relay between the host's cable and the bridge
     local k=$1
     relay_stop "$k"
     on_switch link add "r$k" type veth peer name "b$k"
     on_switch link set "b$k" master br0 up
     on_switch link set "r$k" up
     on_switch link set "p$k" nomaster
-    ip netns exec "$switch" python3 "$here/relay.py" "p$k" "r$k" "$2" "$3" "$run/$k/relay.pid" \
+    ip netns exec "$switch" python3 "$here/relay.py" "p$k" "r$k" "$2" "$3" "$4" \
+        "$run/$k/relay.pid" \
         </dev/null >/dev/null 2>&1 &
     for ((t = 0; t < 100; t++)); do
         [[ ! -s $run/$k/relay.pid ]] || return 0
@@ -137,8 +140,10 @@ fault() {
         cut) relay_stop "$k"; port_state "$k" 0 ;;
         down) on_switch link set "p$k" down ;;
         crash) relay_stop "$k"; port_state "$k" 0; kill_all "$k" ;;
-        delay) relay_start "$k" "${3:?milliseconds}" "${4:-0}" ;;
-        loss) relay_start "$k" 0 "${3:?percent}" ;;
+        delay) relay_start "$k" "${3:?milliseconds}" "${4:-0}" "${4:-0}" ;;
+        loss) relay_start "$k" 0 "${3:?percent}" "$3" ;;
+        cut-in) relay_start "$k" 0 0 100 ;;
+        cut-out) relay_start "$k" 0 100 0 ;;
         heal) on_switch link set "p$k" up; relay_stop "$k"; port_state "$k" 3 ;;
         *) usage ;;
     esac

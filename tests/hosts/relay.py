@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Carry Ethernet frames between two interfaces, late and with losses.
 
-    relay.py IF_A IF_B DELAY_MS LOSS_PCT PIDFILE
+    relay.py IF_A IF_B DELAY_MS LOSS_PCT_FROM_A LOSS_PCT_FROM_B PIDFILE
 
 PIDFILE appears once frames flow. A stand-in for netem, which a kernel may lack. Frames keep their
 virtio-net header, so that unfinished checksums and frames larger than the MTU go through.
@@ -31,9 +31,10 @@ def tap(name: str) -> socket.socket:
 
 def main() -> None:
     a, b = tap(sys.argv[1]), tap(sys.argv[2])
-    delay, loss = float(sys.argv[3]) / 1000, float(sys.argv[4]) / 100
+    delay = float(sys.argv[3]) / 1000
+    loss = {a: float(sys.argv[4]) / 100, b: float(sys.argv[5]) / 100}
     peer = {a: b, b: a}
-    with open(sys.argv[5], "w") as f:
+    with open(sys.argv[6], "w") as f:
         f.write(str(os.getpid()))
     queue: collections.deque = collections.deque()  # (due, socket, frame), in order of due
     while True:
@@ -44,7 +45,7 @@ def main() -> None:
                     frame = s.recv(70000)
                 except BlockingIOError:
                     break
-                if random.random() >= loss:
+                if random.random() >= loss[s]:
                     queue.append((time.monotonic() + delay, peer[s], frame))
         now = time.monotonic()
         while queue and queue[0][0] <= now:
