@@ -107,7 +107,7 @@ $(B)/tests/test_%: $(B)/tests/unit/test_%.o $(CORE)
 	$(call link,$(LIBS) -lcmocka)
 
 # Loop tests start real processes; a library that muster loads if it is there has a stand-in.
-FAKES := $(B)/fake/libnvidia-ml.so.1 $(B)/fake/no_affinity.so
+FAKES := $(B)/fake/libnvidia-ml.so.1 $(B)/fake/no_affinity.so $(B)/fake/wall_clock.so
 $(UNIT): | $(WORKERS) $(FAKES)
 
 $(B)/tests/simulator: $(patsubst %.c,$(B)/%.o,$(wildcard tests/sim/*.c)) $(CORE)
@@ -130,6 +130,7 @@ $(B)/workers/%: tests/workers/%.c Makefile
 
 $(B)/fake/libnvidia-ml.so.1: tests/fake/nvml.c
 $(B)/fake/no_affinity.so: tests/fake/no_affinity.c
+$(B)/fake/wall_clock.so: tests/fake/wall_clock.c
 $(FAKES): Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$@)

@@ -24,8 +24,9 @@ class Hosts:
         need_tools("ip", "bridge", "nsenter", "unshare")
         self.case = t
         self.count = count
-        letter = string.ascii_lowercase[next(Hosts.sets) % 26]
-        self.id = f"{letter}{os.getpid() % 10000000}"
+        number = next(Hosts.sets) % 26**2
+        letters = string.ascii_lowercase[number // 26] + string.ascii_lowercase[number % 26]
+        self.id = f"{letters}{os.getpid() % 1000000}"
         self.env = {**t.env, "MUSTER_HOSTS": self.id}
         t.env["MUSTER_HOSTS"] = self.id
         t.cleanups.append(lambda: self.call("down"))
