@@ -3,7 +3,7 @@
 
     fault_worker.py [--ignore-term]
 
-Writes TURN.RANK.env once all ranks have met, TURN.RANK.signal with a line for each SIGTERM.
+Writes TURN.RANK.env once all ranks have met, TURN.RANK.signal with a line for each SIGTERM it ignores.
 Reads `go` (rank 0 tells the others) and exit.TURN.RANK.
 """
 from __future__ import annotations
@@ -30,12 +30,10 @@ def take_turn() -> int:
         return os.fstat(f.fileno()).st_size - 1
 
 
-def watch_sigterm(turn: int, is_ignored: bool) -> None:
+def ignore_sigterm(turn: int) -> None:
     def note(signo: int, _frame: object) -> None:
         with open(DIRECTORY / f"{turn}.{RANK}.signal", "a") as f:
             f.write(f"{signo}\n")
-        if not is_ignored:
-            os._exit(128 + signo)
     signal.signal(signal.SIGTERM, note)
 
 
@@ -55,7 +53,8 @@ def main() -> None:
     torch.set_num_threads(1)
     turn = take_turn()
     is_ignored = "--ignore-term" in sys.argv
-    watch_sigterm(turn, is_ignored)
+    if is_ignored:
+        ignore_sigterm(turn)
     dist.init_process_group("gloo", timeout=timedelta(seconds=120))
     world = dist.get_world_size()
     if total(RANK + 1) != world * (world + 1) // 2:

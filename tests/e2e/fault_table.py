@@ -107,7 +107,7 @@ class Outcome:
 
 TIMES = {"0": "at once"}
 GONE = r"node3 \(10\.77\.0\.3\).*lost"
-WORKER = r"rank 5 on node3 .*SIGKILL"
+WORKER = r"rank \d+ on node3 .*SIGKILL"
 FIRST = r"rank 0 on node1 .*status 3"
 COORDINATOR = r"coordinator"
 
