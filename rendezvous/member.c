@@ -74,6 +74,9 @@ void member_free(struct member *m)
     for (size_t i = 0; i < MEMBER_NOTED_REFUSALS; i++) {
         free(m->refusals[i]);
     }
+    for (size_t i = 0; i < MEMBER_NOTED_GONE; i++) {
+        free(m->gone[i]);
+    }
     member_failure_clear(&m->failure);
     restart_history_fini(&m->history);
     event_ring_fini(&m->events);

@@ -209,6 +209,7 @@ void member_node_gone(struct member *m, struct member_node *n, const char *why,
     m->busy_count -= n->busy_round != 0 && !n->is_stuck;
     n->busy_round = 0;
     n->is_stuck = false;
+    member_note_gone(m, n->name);
     member_effect_add(m, MEMBER_DROP)->node = n->id;
     switch (m->state) {
     case MEMBER_FORMING:

@@ -20,6 +20,7 @@ enum {
     MEMBER_WAITING_FIRST_MS = 2 * 1000,   /* first progress line of a job that forms */
     MEMBER_WAITING_EVERY_MS = 5 * 1000,
     MEMBER_NOTED_REFUSALS = 4,
+    MEMBER_NOTED_GONE = 8,
     MEMBER_FENCE_OF_TIMEOUT = 5, /* a node timeout's part, after which a node given up for its
                                     silence has stopped its workers: see agent.h, the lease */
 };
@@ -70,6 +71,7 @@ struct member {
     int exit_status;          /* once ENDED */
     struct member_failure failure;
     char *refusals[MEMBER_NOTED_REFUSALS]; /* owned; who was turned away, newest last */
+    char *gone[MEMBER_NOTED_GONE];         /* owned; names of nodes that went, newest last */
 
     struct member_node **nodes; /* owned; ascending ids */
     uint32_t node_count;
@@ -196,6 +198,8 @@ void member_decide(struct member *m); /* a failed round has stopped: another one
 
 /* ---- member_report.c: texts owned by the caller ---- */
 char *member_text_waiting(const struct member *m);
+/* A node has gone: it is named as long as nodes are missing and none of its name is back. */
+void member_note_gone(struct member *m, const char *name);
 char *member_text_places(struct member_node *const *placed, uint32_t count); /* "a, b and 3 more" */
 char *member_text_failure(const struct member *m); /* one line: who and how */
 char *member_text_failure_and_cause(const struct member *m);

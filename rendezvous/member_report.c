@@ -16,38 +16,17 @@ static int by_name(const void *a, const void *b)
     return mu_names_natural_compare(*(const char *const *)a, *(const char *const *)b);
 }
 
-static uint32_t sort_names(const struct member *m, bool is_live, const char **names)
+/* "node1, node2 and 14 more", of the nodes that are here. */
+static uint32_t list_live(const struct member *m, struct mu_buf *out)
 {
+    mu_autofree const char **names = mu_calloc(m->node_count, sizeof(char *));
     uint32_t count = 0;
     for (uint32_t i = 0; i < m->node_count; i++) {
-        if (member_node_is_live(m->nodes[i]) == is_live) {
+        if (member_node_is_live(m->nodes[i])) {
             names[count++] = m->nodes[i]->name;
         }
     }
     qsort(names, count, sizeof(char *), by_name);
-    return count;
-}
-
-/* Of the nodes that left, those that have not come back. */
-static uint32_t drop_returned(const struct member *m, const char **names, uint32_t count)
-{
-    mu_autofree const char **here = mu_calloc(m->node_count, sizeof(char *));
-    uint32_t here_count = sort_names(m, true, here);
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (bsearch(&names[i], here, here_count, sizeof(char *), by_name) == NULL) {
-            names[kept++] = names[i];
-        }
-    }
-    return kept;
-}
-
-/* "node1, node2 and 14 more", of the nodes that are here or of those that left. */
-static uint32_t list_nodes(const struct member *m, bool is_live, struct mu_buf *out)
-{
-    mu_autofree const char **names = mu_calloc(m->node_count, sizeof(char *));
-    uint32_t count = sort_names(m, is_live, names);
-    count = is_live ? count : drop_returned(m, names, count);
     for (uint32_t i = 0; i < count && i < NAMES_SHOWN; i++) {
         mu_buf_printf(out, "%s%s", i > 0 ? ", " : "", names[i]);
     }
@@ -55,6 +34,39 @@ static uint32_t list_nodes(const struct member *m, bool is_live, struct mu_buf *
         mu_buf_printf(out, " and %u more", count - NAMES_SHOWN);
     }
     return count;
+}
+
+void member_note_gone(struct member *m, const char *name)
+{
+    char **gone = m->gone;
+    size_t at = MEMBER_NOTED_GONE - 1;
+    while (at > 0 && (gone[at] == NULL || strcmp(gone[at], name) != 0)) {
+        at--; /* in the place of its namesake, else of the oldest */
+    }
+    free(gone[at]);
+    memmove(&gone[at], &gone[at + 1], (MEMBER_NOTED_GONE - 1 - at) * sizeof(gone[0]));
+    gone[MEMBER_NOTED_GONE - 1] = mu_strdup(name);
+}
+
+static bool is_back(const struct member *m, const char *name)
+{
+    for (uint32_t i = 0; i < m->node_count; i++) {
+        if (member_node_is_live(m->nodes[i]) && strcmp(m->nodes[i]->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void describe_gone(const struct member *m, struct mu_buf *out)
+{
+    const char *before = "; gone: ";
+    for (size_t i = 0; i < MEMBER_NOTED_GONE; i++) {
+        if (m->gone[i] != NULL && !is_back(m, m->gone[i])) {
+            mu_buf_printf(out, "%s%s", before, m->gone[i]);
+            before = ", ";
+        }
+    }
 }
 
 char *member_text_places(struct member_node *const *placed, uint32_t count)
@@ -93,11 +105,7 @@ static void describe_missing(const struct member *m, struct mu_buf *out)
             shown++;
         }
     }
-    struct mu_buf left = {0};
-    if (list_nodes(m, false, &left) > 0) {
-        mu_buf_printf(out, "; gone: %.*s", (int)left.len, (const char *)left.data);
-    }
-    mu_buf_fini(&left);
+    describe_gone(m, out);
     for (size_t i = 0; i < MEMBER_NOTED_REFUSALS; i++) {
         if (m->refusals[i] != NULL) {
             mu_buf_printf(out, "; turned away: %s", m->refusals[i]);
@@ -115,7 +123,7 @@ static void describe_joined(const struct member *m, struct mu_buf *out)
 {
     struct mu_buf here = {0};
     uint32_t spares = count_spares(m);
-    uint32_t nodes = list_nodes(m, true, &here) - spares;
+    uint32_t nodes = list_live(m, &here) - spares;
     if (m->policy.min_nodes == m->policy.max_nodes) {
         mu_buf_printf(out, "%u/%u nodes", nodes, m->policy.max_nodes);
     } else {

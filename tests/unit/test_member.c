@@ -137,6 +137,11 @@ static void test_waiting_text(void **state)
     pass(13000, 1);
     expect_said("1/3 nodes joined (node1); waiting for 2 more; never seen: node rank 0, 2; "
                 "gone: node0; turned away");
+    hello.node_rank = 2;
+    join("node2"); /* who has gone is not forgotten when another comes */
+    pass(18000, 3);
+    expect_said("2/3 nodes joined (node1, node2); waiting for 1 more; never seen: node rank 0; "
+                "gone: node0; turned away");
 }
 
 /* The lead is told again and again, the others once. */
