@@ -209,6 +209,7 @@ static void on_connected(uv_connect_t *req, int status)
         uv_tcp_nodelay(&c->tcp, 1);
     } else {
         mu_err_set(&err, MU_E_CONNECT, 0, "%s", uv_strerror(status));
+        err.sys = -status; /* not twice in the text */
     }
     c->connected(c->connected_arg, status == 0 ? NULL : &err);
 }

@@ -388,6 +388,7 @@ struct member_view member_look(const struct member *m)
         .world_size = m->world_size,
         .exit_status = m->exit_status,
         .state_since_ms = m->state_since_ms,
+        .node_timeout_ms = m->node_timeout_ms,
         .failure = &m->failure,
         .no_restart_why = m->no_restart_why,
         .events = &m->events,

@@ -224,6 +224,7 @@ struct member_view {
     uint32_t world_size;
     int exit_status; /* once ENDED */
     int64_t state_since_ms;
+    int64_t node_timeout_ms;
     const struct member_failure *failure; /* the last round's culprit; is_set tells */
     const char *no_restart_why;           /* a further reason why there was none, or NULL */
     const struct event_ring *events;

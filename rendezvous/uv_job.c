@@ -66,9 +66,12 @@ static void round_over(struct job *job)
 void job_free(struct job *job)
 {
     round_over(job);
+    /* Each must learn how the job ended, however bad its connection is. */
+    int64_t linger_ms = member_look(job->member).node_timeout_ms;
+    linger_ms = linger_ms > LAST_WORDS_MS ? linger_ms : LAST_WORDS_MS;
     for (uint32_t i = 0; i < job->peer_cap; i++) {
         if (job->peers[i] != NULL) {
-            peer_finish(job->peers[i], LAST_WORDS_MS);
+            peer_finish(job->peers[i], linger_ms);
         }
     }
     TAILQ_REMOVE(&job->coordinator->jobs, job, link);
