@@ -45,6 +45,7 @@ struct agent {
     int64_t timeout_ms;
     uint64_t beat;                /* number of the last one sent; HELLO counts as one */
     int64_t beat_ms[AGENT_BEATS]; /* when it was, by number modulo AGENT_BEATS */
+    int64_t counted_ms;           /* until when an answer says that the coordinator counts on us */
     int64_t lease_ms; /* until when the coordinator counts on us; INT64_MAX: no member yet */
     int64_t next_heartbeat_ms; /* INT64_MAX while there is no link */
     int64_t welcome_ms;        /* by when HELLO must be answered; INT64_MAX: it is */
@@ -108,6 +109,8 @@ void agent_link_welcome(struct agent *a, const struct ctl_welcome *w);
 void agent_link_refused(struct agent *a, const struct ctl_refused *r);
 void agent_link_answered(struct agent *a, uint64_t beat);
 void agent_link_close(struct agent *a); /* our side hangs up */
+/* Has the coordinator counted on us lately? If not, the link is made anew. */
+bool agent_link_is_fresh(struct agent *a);
 void agent_link_tick(struct agent *a);
 int64_t agent_link_deadline(const struct agent *a);
 

@@ -90,6 +90,9 @@ void agent_link_answered(struct agent *a, uint64_t beat)
     /* Older ones are not remembered; a newer one was never sent. */
     if (beat <= a->beat && a->beat - beat < AGENT_BEATS) {
         int64_t sent_ms = a->beat_ms[beat % AGENT_BEATS];
+        if (sent_ms + a->timeout_ms > a->counted_ms) {
+            a->counted_ms = sent_ms + a->timeout_ms;
+        }
         if (sent_ms + a->timeout_ms > a->lease_ms) {
             prolong_lease(a, sent_ms);
         }
@@ -186,6 +189,19 @@ static void hang_up(struct agent *a, const char *why)
     agent_disconnected(a, false, why, a->now_ms);
 }
 
+/*
+ * What waited here while this process stood still may be about a round that has gone on without us:
+ * nothing is started until the coordinator has answered again.
+ */
+bool agent_link_is_fresh(struct agent *a)
+{
+    if (a->now_ms >= a->counted_ms) {
+        hang_up(a, "this agent stood still, and the job may have gone on without it");
+        return false;
+    }
+    return true;
+}
+
 void agent_link_close(struct agent *a)
 {
     a->retry_ms = INT64_MAX;
@@ -217,7 +233,9 @@ void agent_link_welcome(struct agent *a, const struct ctl_welcome *w)
     a->timeout_ms = w->node_timeout_ms;
     a->next_heartbeat_ms = a->now_ms + a->heartbeat_ms;
     a->link_deadline_ms = INT64_MAX;
-    prolong_lease(a, a->beat_ms[a->beat % AGENT_BEATS]); /* HELLO was the last one sent */
+    int64_t sent_ms = a->beat_ms[a->beat % AGENT_BEATS]; /* HELLO was the last one */
+    a->counted_ms = sent_ms + a->timeout_ms;
+    prolong_lease(a, sent_ms);
     agent_say(a, MU_LOG_INFO, "%s job '%s' at %s", w->is_resumed ? "back in" : "joined",
               a->config.run_id, a->config.coordinator);
     if (a->signo != 0) {

@@ -33,6 +33,9 @@ void agent_round_assign(struct agent *a, const struct ctl_assign *s)
         agent_give_up(a, 1, a->config.grace_ms);
         return;
     }
+    if (!agent_link_is_fresh(a)) {
+        return;
+    }
     agent_report_forget(a);
     a->assignment = (struct assignment){.round = s->round,
                                         .restart_count = s->restart_count,

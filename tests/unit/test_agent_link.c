@@ -353,6 +353,25 @@ static void test_pause(void **state)
     assert_int_equal(agent_get_state(a), AGENT_RUNNING);
 }
 
+/* What is read then may be about a round that has gone on without this node. */
+static void test_pause_before_assign(void **state)
+{
+    (void)state;
+    join(false);
+    now = 100000;
+    agent_tick(a, now);
+    forget();
+    hear_assign(1);
+    expect("reset");
+    assert_int_equal(agent_get_state(a), AGENT_CONNECTING);
+    pass(now + 100, false);
+    agent_connected(a, now);
+    forget();
+    hear_welcome(false);
+    hear_assign(1);
+    expect("start r1");
+}
+
 /* The status of the job is END's, whatever happens before the workers are gone. */
 static void test_end_with_workers(void **state)
 {
@@ -394,6 +413,7 @@ int main(void)
         TEST(test_resumed),
         TEST(test_embedded_out_of_reach),
         TEST(test_pause),
+        TEST(test_pause_before_assign),
         TEST(test_end_with_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
