@@ -299,14 +299,14 @@ static void send_beat(struct agent *a)
 }
 
 /*
- * Did this process itself stand still, so that no answer could be heard? Then the coordinator may
- * have stood still too (a job that was suspended as a whole): it gets a moment to answer. If this
- * process alone did, its shepherd has acted in its place.
+ * Did this process itself stand still far beyond its lease, so that no answer could be heard? Then
+ * the coordinator may have stood still too (a job that was suspended as a whole): it gets a moment
+ * to answer. If this process alone did, its shepherd has acted in its place; so it has not if the
+ * lease was not over when this process went on, which is then no longer than it was.
  */
 static void check_absence(struct agent *a)
 {
-    int64_t due_ms = min_ms(a->next_heartbeat_ms, a->lease_ms);
-    if (a->now_ms - due_ms > a->timeout_ms / 2) {
+    if (a->now_ms - a->lease_ms > a->timeout_ms / 2) {
         prolong_lease(a, a->now_ms - a->timeout_ms / 2);
     }
 }

@@ -353,6 +353,21 @@ static void test_pause(void **state)
     assert_int_equal(agent_get_state(a), AGENT_RUNNING);
 }
 
+/* The lease is no longer for a pause that ends before it: its shepherd has not acted yet. */
+static void test_pause_within_lease(void **state)
+{
+    (void)state;
+    run(false);
+    now = 1000 + 4500;
+    agent_tick(a, now);
+    forget();
+    assert_int_equal(lease, 1000 + 5000 + 750);
+    pass(5999, false);
+    assert_int_equal(agent_get_state(a), AGENT_RUNNING);
+    pass(6000, false);
+    assert_int_equal(agent_get_state(a), AGENT_STOPPING);
+}
+
 /* What is read then may be about a round that has gone on without this node. */
 static void test_pause_before_assign(void **state)
 {
@@ -413,6 +428,7 @@ int main(void)
         TEST(test_resumed),
         TEST(test_embedded_out_of_reach),
         TEST(test_pause),
+        TEST(test_pause_within_lease),
         TEST(test_pause_before_assign),
         TEST(test_end_with_workers),
     };
