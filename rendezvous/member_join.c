@@ -239,6 +239,19 @@ void member_welcome(struct member *m, const struct member_node *n, bool is_resum
                                               .node_timeout_ms = m->node_timeout_ms}});
 }
 
+/*
+ * It has been in the job before, but in no round: others may have one that runs, and have not come
+ * back to this coordinator, which is a new one, yet.
+ */
+static void wait_for_others(struct member *m, const struct ctl_hello *hello)
+{
+    bool is_of_former =
+        hello->coordinator_id != 0 && hello->coordinator_id != m->config.coordinator_id;
+    if (is_of_former && !m->has_formed && m->config.embedded_agent == 0 && m->fence_ms == 0) {
+        m->fence_ms = m->now_ms + m->node_timeout_ms + m->node_timeout_ms / MEMBER_FENCE_OF_TIMEOUT;
+    }
+}
+
 static const struct member_node *join_new(struct member *m, const struct ctl_hello *hello,
                                           const char *address)
 {
@@ -250,6 +263,7 @@ static const struct member_node *join_new(struct member *m, const struct ctl_hel
     if (n->busy_round != 0) {
         note_busy(m, n);
     }
+    wait_for_others(m, hello);
     if (m->state == MEMBER_FORMING) {
         member_form_try(m);
         return n;

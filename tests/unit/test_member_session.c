@@ -307,6 +307,29 @@ static void test_does_not_adopt(void **state)
     expect_said("node2 still has workers of round 1");
 }
 
+/* Spares come back first: the nodes that run a round may be slower. */
+static void test_waits_for_a_round_to_adopt(void **state)
+{
+    (void)state;
+    for (uint32_t place = 0; place < 2; place++) {
+        struct ctl_hello h = session_of(place);
+        h.agent_id += 10;
+        h.coordinator_id = 5;
+        h.current_round = h.is_busy = 0;
+        come_back(&h);
+    }
+    expect("0 WELCOME; 1 WELCOME");
+    for (int64_t end = now + 5999; now < end; now += 1000) {
+        hear_heartbeat(0);
+        hear_heartbeat(1);
+        tick_at(now);
+    }
+    forget();
+    assert_int_equal(state_now(), MEMBER_FORMING);
+    tick_at(now);
+    expect_said("round 1: 2 nodes");
+}
+
 static void test_embedded_does_not_adopt(void **state)
 {
     (void)state;
@@ -340,6 +363,7 @@ int main(void)
         TEST(test_adopts_and_one_is_missing),
         TEST(test_adopts_the_later_round),
         TEST(test_does_not_adopt),
+        TEST(test_waits_for_a_round_to_adopt),
         cmocka_unit_test_setup_teardown(test_embedded_does_not_adopt, rig_setup_embedded,
                                         rig_teardown),
     };
