@@ -241,6 +241,7 @@ static void carry_out_event(struct sim *s, struct sim_event *e)
     case SIM_WORKERS_UP:
     case SIM_WORKER_ENDS:
     case SIM_WORKER_HEARD_OF:
+    case SIM_LEASE_ENDS:
     case SIM_WORKERS_GONE:
         sim_procs_event(s, e);
         break;

@@ -72,9 +72,11 @@ struct sim_procs {
     struct assignment assignment;
     uint32_t alive; /* for all the agent knows */
     bool has_leftover;
-    bool was_told;  /* to stop */
-    int signo;      /* the last stop signal they were sent; 0: none */
-    bool is_killed; /* SIGKILL was sent */
+    bool was_told;    /* to stop */
+    int signo;        /* the last stop signal they were sent; 0: none */
+    bool is_killed;   /* SIGKILL was sent */
+    int64_t lease_ms; /* by its machine's clock: then the shepherd kills them; INT64_MAX: never */
+    int64_t lease_span_ms;
     bool is_living; /* it has met the others, or need not */
     int32_t client; /* of the store; -1: none yet */
     struct sim_worker workers[SIM_MAX_SLOTS];
@@ -127,6 +129,7 @@ enum sim_event_kind {
     SIM_WORKER_ENDS, /* slot, outcome */
     SIM_WORKER_HEARD_OF,
     SIM_WORKERS_GONE,
+    SIM_LEASE_ENDS,
     SIM_STORE_DIALED,
     SIM_STORE_DATA, /* to or from the client of number `link`; without data: it was closed */
     SIM_STORE_TIMEOUT,
@@ -214,7 +217,6 @@ struct sim_config {
     bool splits_bytes;       /* messages arrive in pieces */
     unsigned rarity;         /* divides the odds of what may befall a worker; of a job of many */
     bool has_store;          /* workers meet there before they live */
-    bool checks_live_rounds; /* no two rounds have workers at the same time, anywhere */
     sim_plan_fn plan;
 };
 
@@ -233,6 +235,9 @@ struct sim_check {
     uint32_t *living;  /* owned; workers alive of each round */
     uint32_t living_cap;
     uint32_t alive; /* of all rounds */
+    /* A new coordinator to which only newcomers have come cannot know of a round that runs. */
+    bool was_told_of_former;
+    bool is_blind; /* one has begun a round so */
     enum member_state state;
     int64_t stopping_since_ms;
     uint32_t stopping_round;
@@ -344,6 +349,7 @@ int64_t sim_agent_now(const struct sim_agent *a, const struct sim *s); /* by its
 void sim_procs_start(struct sim *s, uint32_t agent, const struct assignment *assignment);
 void sim_procs_signal(struct sim *s, uint32_t agent, int signo);
 void sim_procs_kill(struct sim *s, uint32_t agent);
+void sim_procs_lease(struct sim *s, uint32_t agent, int64_t until_ms); /* by its clock */
 /* Its agent is no more: the shepherd kills them; with `is_power_off` they are gone at once. */
 void sim_procs_orphaned(struct sim *s, uint32_t agent, bool is_power_off);
 void sim_procs_event(struct sim *s, const struct sim_event *event);
@@ -368,6 +374,7 @@ void sim_check_agent_exit(struct sim *s, uint32_t agent);
 void sim_check_end_message(struct sim *s, uint32_t agent, int exit_status);
 void sim_check_coordinator_new(struct sim *s);
 void sim_check_worker_begins(struct sim *s, uint32_t agent, uint32_t round);
+bool sim_check_is_excused(const struct sim *s, const struct sim_agent *a);
 void sim_check_worker_ends(struct sim *s, uint32_t round);
 void sim_check_step(struct sim *s);
 void sim_check_finished(struct sim *s);

@@ -106,6 +106,10 @@ void sim_agent_carry_out(struct sim *s, uint32_t agent)
             sim_trace(s, "%s passes signal %d", a->name, e->signo);
             break;
         case AGENT_LEASE:
+            /* A coordinator in this process stands still with it. */
+            if (!sim_coordinator_is_of(s, agent)) {
+                sim_procs_lease(s, agent, e->until_ms);
+            }
             break;
         case AGENT_LOOK: /* nobody asks here: there are no c10d clients */
             agent_looked(a->engine, e->msg.whose.token, CTL_OWNED_NO);

@@ -144,6 +144,7 @@ static void let_go_of_former(struct sim *s, int32_t link, int64_t node)
 static void on_hello(struct sim *s, int32_t link, const struct ctl_hello *hello)
 {
     struct mu_err err = MU_ERR_INIT;
+    s->check.was_told_of_former = s->check.was_told_of_former || hello->coordinator_id != 0;
     bool has_ended = member_look(s->member).state == MEMBER_ENDED;
     int64_t node = member_join(s->member, hello, "10.0.0.1", sim_coordinator_now(s), &err);
     if (node < 0) {

@@ -72,6 +72,7 @@ void sim_procs_start(struct sim *s, uint32_t agent, const struct assignment *ass
                             .generation = p->generation + 1,
                             .assignment = *assignment,
                             .client = -1,
+                            .lease_ms = INT64_MAX,
                             .is_living = !s->config.has_store,
                             .alive = a->config.slots};
     sim_trace(s, "%s starts ranks %u to %u of %u, round %u", a->name, assignment->first_rank,
@@ -144,15 +145,17 @@ void sim_procs_signal(struct sim *s, uint32_t agent, int signo)
     stop_leftover(s, agent);
 }
 
-/* One that survives SIGKILL runs no more, though the kernel still has it. */
+/* From then on it runs no more, though the kernel may take its time, or keep it for ever. */
 static void kill_worker(struct sim *s, uint32_t agent, uint32_t slot)
 {
     struct sim_procs *p = &s->agents[agent].procs;
     struct sim_worker *w = &p->workers[slot];
-    if (w->is_alive && w->plan.is_stuck) {
-        w->is_alive = false;
-        sim_check_worker_ends(s, p->assignment.round);
-    } else if (w->is_alive) {
+    if (!w->is_alive) {
+        return;
+    }
+    w->is_alive = false;
+    sim_check_worker_ends(s, p->assignment.round);
+    if (!w->plan.is_stuck) {
         schedule_procs(s, agent, SIM_WORKER_ENDS, KILL_TAKES_MS, slot,
                        (struct outcome){.kind = OUTCOME_SIGNALED, .code = SIGKILL});
     }
@@ -223,6 +226,54 @@ void sim_procs_end_worker(struct sim *s, uint32_t agent, uint32_t slot, struct o
     }
 }
 
+/* ---- the lease ---- */
+
+static void schedule_lease(struct sim *s, uint32_t agent)
+{
+    struct sim_agent *a = &s->agents[agent];
+    int64_t at_ms = sim_clock_when(&a->clock, a->procs.lease_ms);
+    schedule_procs(s, agent, SIM_LEASE_ENDS, at_ms > s->now_ms ? at_ms - s->now_ms : 0, 0,
+                   (struct outcome){0});
+}
+
+void sim_procs_lease(struct sim *s, uint32_t agent, int64_t until_ms)
+{
+    struct sim_procs *p = &s->agents[agent].procs;
+    bool is_first = p->lease_ms == INT64_MAX;
+    p->lease_ms = until_ms;
+    p->lease_span_ms = until_ms - sim_agent_now(&s->agents[agent], s);
+    if (is_first) {
+        schedule_lease(s, agent);
+    }
+}
+
+/* Has it? If the shepherd stood still, too, the agent gets time to speak. */
+static void lease_ends(struct sim *s, uint32_t agent)
+{
+    struct sim_agent *a = &s->agents[agent];
+    if (a->procs.is_killed) {
+        return;
+    }
+    int64_t late_ms = sim_agent_now(a, s) - a->procs.lease_ms;
+    if (late_ms < 0) {
+        schedule_lease(s, agent);
+        return;
+    }
+    if (late_ms > a->procs.lease_span_ms / 2) {
+        a->procs.lease_span_ms /= 2;
+        a->procs.lease_ms = sim_agent_now(a, s) + a->procs.lease_span_ms;
+        schedule_lease(s, agent);
+        return;
+    }
+    sim_trace(s, "the shepherd of %s kills its workers", a->name);
+    a->procs.was_told = true;
+    a->procs.is_killed = true;
+    for (uint32_t i = 0; i < a->config.slots; i++) {
+        kill_worker(s, agent, i);
+    }
+    stop_leftover(s, agent);
+}
+
 void sim_procs_event(struct sim *s, const struct sim_event *e)
 {
     struct sim_agent *a = &s->agents[e->agent];
@@ -233,12 +284,16 @@ void sim_procs_event(struct sim *s, const struct sim_event *e)
     if (e->kind == SIM_WORKERS_UP && p->client < 0 && !p->is_living && p->workers[0].is_alive) {
         sim_store_connect(s, e->agent);
     }
-    bool is_of_worker = e->kind == SIM_WORKER_ENDS;
+    bool is_of_worker = e->kind == SIM_WORKER_ENDS || e->kind == SIM_LEASE_ENDS;
     int64_t until = is_of_worker ? a->suspended_until_ms : a->paused_until_ms;
     if (until > s->now_ms) {
         struct sim_event again = *e;
         again.at_ms = until;
         sim_schedule(s, &again);
+        return;
+    }
+    if (e->kind == SIM_LEASE_ENDS) {
+        lease_ends(s, e->agent);
         return;
     }
     if (is_of_worker) {
@@ -264,6 +319,7 @@ void sim_procs_event(struct sim *s, const struct sim_event *e)
 void sim_procs_orphaned(struct sim *s, uint32_t agent, bool is_power_off)
 {
     struct sim_agent *a = &s->agents[agent];
+    a->procs.is_killed = true;
     for (uint32_t i = 0; i < a->config.slots && a->procs.is_open; i++) {
         if (is_power_off) {
             sim_procs_end_worker(s, agent, i, (struct outcome){0});

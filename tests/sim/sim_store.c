@@ -138,6 +138,27 @@ void sim_store_new_round(struct sim *s, uint32_t round)
     }
 }
 
+static bool is_alive(const struct sim *s, const struct sim_client *c)
+{
+    const struct sim_procs *p = &s->agents[c->agent].procs;
+    return p->is_open && p->generation == c->generation && p->workers[0].is_alive;
+}
+
+static bool is_of_store(struct sim *s, const struct sim_client *c)
+{
+    if (s->store == NULL || c->round == s->store_round) {
+        return s->store != NULL;
+    }
+    if (s->config.host < 0 || sim_check_is_excused(s, &s->agents[c->agent])) {
+        return false;
+    }
+    if (is_alive(s, c)) {
+        sim_violate(s, "%s of round %u comes to the store of round %u", s->agents[c->agent].name,
+                    c->round, s->store_round);
+    }
+    return true; /* the last words of a dead process: it will say no more than its PING */
+}
+
 static void at_store(struct sim *s, struct sim_client *c, const struct sim_event *e)
 {
     struct mu_err err = MU_ERR_INIT;
@@ -147,8 +168,7 @@ static void at_store(struct sim *s, struct sim_client *c, const struct sim_event
     }
     if (!c->was_there) {
         c->was_there = true;
-        bool is_ours = s->store != NULL && (s->config.host >= 0 || c->round == s->store_round);
-        if (!is_ours) {
+        if (!is_of_store(s, c)) {
             send_close(s, c, false);
             return;
         }
@@ -171,12 +191,6 @@ static void at_store(struct sim *s, struct sim_client *c, const struct sim_event
 }
 
 /* ---- the client's end ---- */
-
-static bool is_alive(const struct sim *s, const struct sim_client *c)
-{
-    const struct sim_procs *p = &s->agents[c->agent].procs;
-    return p->is_open && p->generation == c->generation && p->workers[0].is_alive;
-}
 
 static void put_key(struct mu_buf *b, uint32_t rank)
 {
