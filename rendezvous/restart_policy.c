@@ -11,7 +11,7 @@
 
 enum {
     LOST_WINDOW_MS = 3600 * 1000, /* of node losses if restarts have no window */
-    MAX_LOSSES = 65536,           /* remembered; older ones are forgotten */
+    MAX_LOSSES = 4096, /* remembered, and looked through for each who joins; older ones are not */
 };
 
 struct restart_loss {
@@ -30,12 +30,16 @@ void restart_history_fini(struct restart_history *h)
 void restart_span_text(int64_t ms, char *text, size_t size)
 {
     static const struct {
-        const char *unit;
-        double ms;
-    } units[] = {{"h", 3600e3}, {"min", 60e3}, {"s", 1e3}};
-    size_t i = ms >= 2 * 3600 * 1000 || ms == 3600 * 1000 ? 0 : ms >= 2 * 60 * 1000 ? 1 : 2;
-    snprintf(text, size, "%.*f %s", ms % (int64_t)units[i].ms == 0 ? 0 : 1,
-             (double)ms / units[i].ms, units[i].unit);
+        const char *name;
+        int64_t ms;
+    } units[] = {{"h", 3600000}, {"min", 60000}, {"s", 1000}};
+    size_t i = 0;
+    while (i + 1 < MU_COUNT(units) &&
+           (ms < units[i].ms || (ms < 2 * units[i].ms && ms % units[i].ms != 0))) {
+        i++; /* "90 min" says more than "1.5 h" */
+    }
+    snprintf(text, size, "%.*f %s", ms % units[i].ms == 0 ? 0 : 1, (double)ms / (double)units[i].ms,
+             units[i].name);
 }
 
 /* ---- the same way ---- */
@@ -290,15 +294,9 @@ static size_t first_recent(const struct restart_history *h, const struct job_pol
 void restart_note_loss(struct restart_history *h, const struct job_policy *policy, const char *name,
                        uint32_t round, int64_t now_ms)
 {
-    uint64_t hash = hash_name(name);
-    for (size_t i = h->loss_count; i-- > 0 && h->losses[i].round == round;) {
-        if (h->losses[i].name == hash) {
-            return;
-        }
-    }
     if (h->loss_count > 0 && h->loss_count == h->loss_cap) {
         size_t first = first_recent(h, policy, now_ms);
-        first = first == 0 && h->loss_count >= MAX_LOSSES ? MAX_LOSSES / 2 : first;
+        first = h->loss_count == MAX_LOSSES && first < MAX_LOSSES / 2 ? MAX_LOSSES / 2 : first;
         h->loss_count -= first;
         memmove(h->losses, h->losses + first, h->loss_count * sizeof(h->losses[0]));
     }
@@ -307,7 +305,7 @@ void restart_note_loss(struct restart_history *h, const struct job_policy *polic
         h->losses = mu_realloc(h->losses, h->loss_cap * sizeof(h->losses[0]));
     }
     h->losses[h->loss_count++] =
-        (struct restart_loss){.name = hash, .round = round, .at_ms = now_ms};
+        (struct restart_loss){.name = hash_name(name), .round = round, .at_ms = now_ms};
 }
 
 uint32_t restart_losses(const struct restart_history *h, const struct job_policy *policy,
@@ -315,8 +313,12 @@ uint32_t restart_losses(const struct restart_history *h, const struct job_policy
 {
     uint64_t hash = hash_name(name);
     uint32_t count = 0;
+    uint32_t round = 0; /* the last it was lost in; no round is number 0 */
     for (size_t i = first_recent(h, policy, now_ms); i < h->loss_count; i++) {
-        count += h->losses[i].name == hash;
+        if (h->losses[i].name == hash && h->losses[i].round != round) {
+            round = h->losses[i].round;
+            count++;
+        }
     }
     return count;
 }

@@ -145,7 +145,7 @@ static void test_window(void **state)
         fail_after(0, round, 3000, 1);
         assert_int_equal(state_now(), MEMBER_RUNNING);
         assert_int_equal(member_look(m).restarts_used, 1);
-        expect_said("restart 1 of 1 within 60 s: rank 0 on node1");
+        expect_said("restart 1 of 1 within 1 min: rank 0 on node1");
         pass(now + 60000, 2);
     }
     assert_int_equal(member_look(m).restarts, 4);
@@ -159,7 +159,7 @@ static void test_waits_for_a_replacement(void **state)
     lose(1);
     hear_stopped(0, 1, 0);
     expect_events("joined joined round node_lost stopping restart waiting");
-    assert_string_equal(last_event()->text, "waiting up to 60 s for 1 more node");
+    assert_string_equal(last_event()->text, "waiting up to 1 min for 1 more node");
     assert_int_equal(last_event()->round, 1);
     join("node3");
     expect_events("joined joined round node_lost stopping restart waiting joined replaced round");
