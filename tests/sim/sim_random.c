@@ -164,6 +164,17 @@ static void add_fault(struct sim *s, const struct agent_config *config, uint32_t
     sim_act_at(s, at, &a);
 }
 
+/* Usually none, else every second one. */
+static struct exit_codes some_codes(struct sim_rand *r)
+{
+    struct exit_codes codes = {{0}};
+    bool is_none = sim_rand_chance(r, 80);
+    for (size_t i = 0; i < EXIT_CODES_BYTES && !is_none; i++) {
+        codes.bits[i] = (uint8_t)sim_rand_range(r, 0, 255);
+    }
+    return codes;
+}
+
 static struct agent_config some_config(struct sim_rand *r, uint32_t nodes)
 {
     bool is_elastic = sim_rand_chance(r, 40);
@@ -178,6 +189,11 @@ static struct agent_config some_config(struct sim_rand *r, uint32_t nodes)
         .policy.spares = sim_rand_chance(r, 20) ? (uint32_t)sim_rand_range(r, 1, 3) : 0,
         .policy.scale_up = (enum job_scale_up)sim_rand_range(r, 0, JOB_SCALE_UP_LAST),
         .policy.max_restarts = sim_rand_chance(r, 50) ? 0 : (uint32_t)sim_rand_range(r, 1, 3),
+        .policy.max_node_losses = sim_rand_chance(r, 50) ? 0 : (uint32_t)sim_rand_range(r, 1, 2),
+        .policy.restart_window_ms = sim_rand_chance(r, 70) ? 0 : sim_rand_range(r, 1, 5000),
+        .policy.min_uptime_ms = sim_rand_chance(r, 50) ? 0 : sim_rand_range(r, 1, 5000),
+        .policy.stop_codes = some_codes(r),
+        .policy.retry_codes = some_codes(r),
         .join_timeout_ms = sim_rand_range(r, 1000, 20000),
         .last_call_ms = sim_rand_range(r, 0, 3000),
         .node_timeout_ms = sim_rand_range(r, 500, 3000),
