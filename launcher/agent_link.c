@@ -326,7 +326,8 @@ static void lease_over(struct agent *a)
 }
 
 static const char no_answer[] = "something accepts the connection but does not answer as a muster "
-                                "coordinator does: is the port used by another program?";
+                                "coordinator does: is the port used by another program? Then "
+                                "choose another with --rdzv-endpoint";
 
 static void unreachable(struct agent *a)
 {

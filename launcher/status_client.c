@@ -23,7 +23,8 @@ static int wait_for(int fd, short events, int64_t deadline_ms, struct mu_err *er
             return 0;
         }
         if (n == 0) {
-            return mu_err_set(err, MU_E_TIMEOUT, 0, "no answer in time");
+            return mu_err_set(err, MU_E_TIMEOUT, 0,
+                              "no answer in time: is it a muster coordinator?");
         }
         if (errno != EINTR) {
             return mu_err_set(err, MU_E_SYSTEM, errno, "wait");

@@ -57,7 +57,8 @@ static void on_link_data(void *arg, const uint8_t *data, size_t len)
                                agent_is_welcome(a->engine)
                                    ? err.text
                                    : "what answers there is no muster coordinator: is the port "
-                                     "used by another program?",
+                                     "used by another program? Then choose another with "
+                                     "--rdzv-endpoint",
                                now_ms(a));
             carry_out(a);
             return;

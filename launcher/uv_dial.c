@@ -3,6 +3,7 @@
 
 #include "muster/mem.h"
 
+#include <errno.h>
 #include <netdb.h>
 
 enum { MAX_ADDRESSES = 16, ADDRESS_TIMEOUT_MS = 5000 };
@@ -33,6 +34,27 @@ static void maybe_free(struct uv_dial *d)
     }
 }
 
+/* What a reason means, and what to do about it. */
+static const char *advice(int sys)
+{
+    switch (sys) {
+    case ECONNREFUSED:
+        return ": nothing listens there (is that node's agent running? is --rdzv-endpoint right?)";
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+        return ": no route, or no such host (is --rdzv-endpoint right?)";
+    default:
+        return "";
+    }
+}
+
+static void fail(struct uv_dial *d)
+{
+    struct mu_err failure = d->failure;
+    mu_err_set(&d->failure, failure.code, 0, "%s%s", failure.text, advice(failure.sys));
+    d->handlers->failed(d->arg, &d->failure);
+}
+
 static void on_connected(void *arg, const struct mu_err *failure)
 {
     struct uv_dial *d = arg;
@@ -53,8 +75,9 @@ static void on_address_timeout(uv_timer_t *timer)
     struct uv_dial *d = timer->data;
     uv_conn_close(d->conn);
     d->conn = NULL;
-    mu_err_set(&d->failure, MU_E_TIMEOUT, 0,
-               "no answer at all (wrong address, no route, or a firewall)");
+    mu_err_set(
+        &d->failure, MU_E_TIMEOUT, 0,
+        "no answer at all: wrong address, no route, or a firewall (is --rdzv-endpoint right?)");
     try_next(d);
 }
 
@@ -68,7 +91,7 @@ static void try_next(struct uv_dial *d)
             return;
         }
     }
-    d->handlers->failed(d->arg, &d->failure);
+    fail(d);
 }
 
 static void try_all(struct uv_dial *d)
@@ -106,7 +129,8 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list
     }
     uv_freeaddrinfo(list);
     if (status != 0 || d->count == 0) {
-        mu_err_set(&d->failure, MU_E_CONNECT, 0, "the name '%s' does not resolve: %s",
+        mu_err_set(&d->failure, MU_E_CONNECT, 0,
+                   "the name '%s' does not resolve: %s (is --rdzv-endpoint right?)",
                    d->endpoint.host, status != 0 ? uv_strerror(status) : "no address");
         d->handlers->failed(d->arg, &d->failure);
         return;
