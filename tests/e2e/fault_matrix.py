@@ -21,7 +21,7 @@ from hosts import Hosts
 from muster import BUILD, MUSTER, PATIENCE, ROOT, WORKER, Case, Worker, expect
 from procs import Failure, Proc, Skip, alive, describe, wait_for
 
-GRACE, JOIN_TIMEOUT = 4.0, 8.0
+GRACE, JOIN_TIMEOUT = 4.0, 10.0 * PATIENCE
 MARGIN = 6.0 * PATIENCE  # what a loaded machine adds to a documented time
 START = 30.0 * PATIENCE  # for everything that comes before the fault
 SPARE_HOST, COORDINATOR_HOST = 4, 5
@@ -69,8 +69,8 @@ class Cell:
 
     @property
     def join_timeout(self) -> float:
-        """Short where its end is waited for."""
-        return JOIN_TIMEOUT if self.outcome.within == "J" else 60 * PATIENCE
+        """Short where somebody waits for its end: a node that is cut off with its coordinator, for one."""
+        return JOIN_TIMEOUT if self.fault.kind.endswith("silent") else 60 * PATIENCE
 
     def serve(self) -> None:
         name = "serve" if not hasattr(self, "coordinator") else "serve-again"
@@ -301,7 +301,7 @@ def run_phase(t: Case, phase: str, python: Optional[str] = None) -> None:
                 directory = t.dir / f"cell{len(cells)}"
                 directory.mkdir()
                 cells.append(Cell(directory, t.mark, phase, fault, served, python))
-    jobs = int(os.environ.get("MUSTER_FAULTS_JOBS", "3" if python else "8"))
+    jobs = int(os.environ.get("MUSTER_FAULTS_JOBS", "4" if python else "12"))
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         results = list(pool.map(attempt, cells))
     problems = [problem for problem in results if problem]
