@@ -64,7 +64,7 @@ SOAK := $(patsubst tests/fuzz/soak_%.c,$(B)/tests/soak_%,$(filter-out %/soak_mai
 FUZZ_SHARED := $(patsubst %.c,$(B)/%.o,$(filter-out tests/fuzz/fuzz_% tests/fuzz/soak_% tests/fuzz/replay_%,$(wildcard tests/fuzz/*.c)))
 WORKERS := $(patsubst tests/workers/%.c,$(B)/workers/%,$(wildcard tests/workers/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
-BENCH_PARTS := bench/store_loop.c bench/store_peer.c bench/store_shapes.c bench/store_stats.c
+BENCH_PARTS := bench/crowd.c bench/store_loop.c bench/store_peer.c bench/store_shapes.c bench/store_stats.c
 BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(filter-out $(BENCH_PARTS),$(wildcard bench/*.c)))
 PRODUCT_C := $(wildcard common/*.c rendezvous/*.c launcher/*.c examples/*.c tests/workers/*.c bench/*.c)
 TIDY := $(PRODUCT_C:%.c=build/tidy/%.ok)
@@ -149,12 +149,12 @@ $(B)/workers/store_calls: $(B)/tests/workers/store_calls.o $(B)/libmuster_store_
 $(B)/examples/%: $(B)/examples/%.o $(B)/libmuster_store_client.a
 	$(call link,-pthread)
 
-$(B)/bench/store_load $(B)/bench/store_hold: $(BENCH_PARTS:%.c=$(B)/%.o)
+$(B)/bench/store_load $(B)/bench/store_hold $(B)/bench/rendezvous_load: $(BENCH_PARTS:%.c=$(B)/%.o)
 $(B)/bench/%: $(B)/bench/%.o $(CORE)
 	$(call link,$(LIBS))
 
 # ---- tests: each suite ends with "N passed, N failed, N skipped" ----
-.PHONY: test unit sim sim-soak replay soak fuzz-soak e2e check-asan check-tsan bench bench-output bench-store
+.PHONY: test unit sim sim-soak replay soak fuzz-soak e2e check-asan check-tsan bench bench-output bench-store bench-rendezvous
 test: unit sim replay e2e ## all four suites
 
 unit: $(UNIT) ## unit tests
@@ -196,16 +196,20 @@ fuzz-soak: ## SOAK_CODEC and SOAK_STORE inputs of SOAK_SEED under the sanitizers
 
 bench-programs: $(BENCH) ## what the benchmarks are made of, without running any
 
-bench: all $(BENCH) $(WORKERS) ## benchmarks, the store's and the output's in short: about 12 minutes
+bench: all $(BENCH) $(WORKERS) ## benchmarks, all in short: about 13 minutes
 	@MUSTER_BUILD=$(B) bench/run.sh
 	@MUSTER_BUILD=$(B) bench/output.sh --quick
 	@MUSTER_BUILD=$(B) bench/store.sh --quick
+	@MUSTER_BUILD=$(B) bench/rendezvous.sh --quick
 
 bench-output: all $(BENCH) ## what workers write, beside torchrun --tee and cat: about 3 minutes
 	@MUSTER_BUILD=$(B) bench/output.sh $(OUTPUT)
 
 bench-store: all $(BENCH) ## the store's benchmark in full: about 15 minutes
 	@MUSTER_BUILD=$(B) bench/store.sh $(STORE)
+
+bench-rendezvous: all $(BENCH) ## thousands of agents that meet, beside torchrun: about 4 minutes
+	@MUSTER_BUILD=$(B) bench/rendezvous.sh $(RENDEZVOUS)
 
 # ---- lint ----
 .PHONY: lint format format-check check-layers check-headers check-man tidy cppcheck shellcheck
