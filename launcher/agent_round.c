@@ -156,7 +156,8 @@ void agent_looked(struct agent *a, uint64_t token, enum ctl_owned_answer answer)
 
 void agent_round_whose(struct agent *a, const struct ctl_whose *w)
 {
-    if (agent_get_round(a) == w->round) {
+    /* Numbers of rounds are a coordinator's: another one may use the same for others. */
+    if (agent_get_round(a) == w->round && !a->is_given_up) {
         struct agent_effect *e = agent_effect_add(a, AGENT_LOOK);
         e->msg = (struct ctl_msg){.type = CTL_WHOSE, .whose = *w};
     } else {
