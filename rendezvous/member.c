@@ -238,14 +238,23 @@ static void set_stopped(struct member *m, struct member_node *n, const struct ct
     }
 }
 
+/* Did workers end because they were told to, or without a word? */
+static bool is_unfinished(const struct member_node *n)
+{
+    bool was_stopped = n->workers_exited < n->slots;
+    for (uint32_t i = 0; i < n->slots; i++) {
+        was_stopped = was_stopped || n->workers[i].was_stopped;
+    }
+    return was_stopped;
+}
+
 static void on_stopped(struct member *m, struct member_node *n, const struct ctl_stopped *s)
 {
-    bool is_early = n->workers_exited < n->slots;
     if (s->left > 0 || n->busy_round != 0) {
         set_stopped(m, n, s);
     }
     n->state = MEMBER_NODE_STOPPED;
-    if (m->state == MEMBER_RUNNING && is_early && m->stop_signo == 0) {
+    if (m->state == MEMBER_RUNNING && is_unfinished(n) && m->stop_signo == 0) {
         member_node_failed(m, n, "its agent stopped the workers", CAUSE_OWN);
     }
     member_round_check(m);

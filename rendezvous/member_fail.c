@@ -146,7 +146,7 @@ int member_worker_exited(struct member *m, struct member_node *n, const struct c
     n->workers_exited++;
     bool is_ordered = x->blame == CAUSE_ORDERED;
     if (outcome_is_success(w->outcome)) {
-        w->was_stopped = is_ordered && m->is_growing;
+        w->was_stopped = is_ordered;
         m->has_finished = m->has_finished || !is_ordered;
         member_grow_check(m);
         return 0;

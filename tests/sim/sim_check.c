@@ -214,6 +214,8 @@ static void check_success(struct sim *s, const struct member_view *view)
             if (a->procs.assignment.round != view->round ||
                 !outcome_is_success(a->procs.workers[w].outcome)) {
                 sim_violate(s, "success, but worker %u of %s did not exit with 0", w, a->name);
+            } else if (a->procs.workers[w].seen != 0) {
+                sim_violate(s, "success, but worker %u of %s was told to stop", w, a->name);
             }
         }
     }

@@ -77,7 +77,8 @@ static void describe_send(const struct ctl_msg *msg)
     } else if (msg->type == CTL_OWNED) {
         mu_buf_printf(&did, " %llu %u", (unsigned long long)msg->owned.token, msg->owned.answer);
     } else if (msg->type == CTL_EXITED) {
-        mu_buf_printf(&did, " %u tail %zu", msg->exited.local_rank, msg->exited.tail.len);
+        mu_buf_printf(&did, " %u%s tail %zu", msg->exited.local_rank,
+                      msg->exited.blame == CAUSE_ORDERED ? " ordered" : "", msg->exited.tail.len);
     }
 }
 

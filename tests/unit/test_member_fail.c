@@ -191,6 +191,26 @@ static void test_agent_stops_by_itself(void **state)
     expect_said("node node1 (10.0.0.1) was lost: its agent stopped the workers");
 }
 
+/* Cut off from us, its agent ended the workers; they saved their state and ended with 0. */
+static void test_agent_stops_obedient_workers(void **state)
+{
+    (void)state;
+    run_two(0);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct ctl_msg msg = {
+            .type = CTL_EXITED,
+            .exited = {
+                .round = 1, .local_rank = i, .kind = OUTCOME_EXITED, .blame = CAUSE_ORDERED}};
+        hear_exit(0, 1, i, 0);
+        assert_int_equal(hear(1, &msg), 0);
+    }
+    hear_stopped(0, 1, 0);
+    hear_stopped(1, 1, 0);
+    expect_said("node node2 (10.0.0.1) was lost: its agent stopped the workers");
+    assert_int_equal(state_now(), MEMBER_ENDED);
+    assert_int_equal(member_look(m).exit_status, 1);
+}
+
 static void test_does_not_stop(void **state)
 {
     (void)state;
@@ -348,6 +368,7 @@ int main(void)
         TEST(test_elastic_goes_on),
         TEST(test_all_lost),
         TEST(test_agent_stops_by_itself),
+        TEST(test_agent_stops_obedient_workers),
         TEST(test_does_not_stop),
         TEST(test_pause_while_stopping),
         TEST(test_unkillable),
