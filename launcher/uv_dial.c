@@ -52,6 +52,7 @@ static void fail(struct uv_dial *d)
 {
     struct mu_err failure = d->failure;
     mu_err_set(&d->failure, failure.code, 0, "%s%s", failure.text, advice(failure.sys));
+    d->failure.sys = failure.sys;
     d->handlers->failed(d->arg, &d->failure);
 }
 
