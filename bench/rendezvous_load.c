@@ -147,7 +147,7 @@ static void settle(void)
     do {
         before = stats_cpu_ns(config.pid);
         usleep(20 * 1000);
-    } while (stats_cpu_ns(config.pid) - before > 1000 * 1000);
+    } while (stats_cpu_ns(config.pid) - before > INT64_C(1000000));
 }
 
 int main(int argc, char **argv)
