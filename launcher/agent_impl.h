@@ -37,6 +37,7 @@ struct agent {
 
     /* the link */
     bool is_linked;      /* a connection is open */
+    bool has_said_busy;  /* in its HELLO */
     bool is_welcome;     /* the coordinator took us in, at least once */
     bool is_no_stranger; /* a coordinator answered at the endpoint, if only to turn us away */
     bool is_embedded;    /* it lives inside another agent, and dies with it */

@@ -108,6 +108,7 @@ void agent_connected(struct agent *a, int64_t now_ms)
     }
     const struct agent_config *c = &a->config;
     a->is_linked = true;
+    a->has_said_busy = a->has_workers || a->stuck_round != 0;
     a->welcome_ms = now_ms + AGENT_WELCOME_WAIT_MS;
     next_beat(a);
     struct ctl_msg msg = {
@@ -137,7 +138,7 @@ void agent_connected(struct agent *a, int64_t now_ms)
                   .wants_report = c->wants_report,
                   .coordinator_id = a->coordinator_id,
                   .current_round = a->assignment.round,
-                  .is_busy = a->has_workers || a->stuck_round != 0,
+                  .is_busy = a->has_said_busy,
                   .restart_count = a->assignment.restart_count,
                   .place = a->assignment.node_rank,
                   .node_count = a->assignment.node_count,
@@ -247,8 +248,8 @@ void agent_link_welcome(struct agent *a, const struct ctl_welcome *w)
         agent_goto(a, a->has_workers ? a->state : AGENT_WAITING);
         return;
     }
-    if (a->stuck_round != 0) {
-        agent_report_stopped(a);
+    if (a->has_said_busy && !a->has_workers) {
+        agent_report_stopped(a); /* but for what is left, if they were gone since */
     }
     if (a->has_workers) {
         /* The coordinator gave us up: the round is dead, it will make another. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the coordinator is told of the workers of a round. It is kept until the next round: after a
- * connection was lost, or with a new coordinator, all of it is said again.
+ * connection was lost, or with a new coordinator, all of it is said again. Nothing is said between
+ * HELLO and WELCOME: only with all that came before it does it mean what it should.
  */
 #include "launcher/agent_impl.h"
 
@@ -27,7 +28,7 @@ void agent_report_started(struct agent *a)
     for (uint32_t i = 0; i < a->config.slots; i++) {
         mu_buf_append_u32(&pids, a->pids[i]);
     }
-    if (a->is_linked) {
+    if (agent_is_joined(a)) {
         struct agent_effect *e = agent_effect_add(a, AGENT_SEND);
         e->text = (char *)pids.data;
         e->msg = (struct ctl_msg){
@@ -40,7 +41,7 @@ void agent_report_started(struct agent *a)
 
 static void send_exited(struct agent *a, const struct agent_kept_exit *kept)
 {
-    if (!a->is_linked) {
+    if (!agent_is_joined(a)) {
         return;
     }
     struct ctl_exited x = kept->exited;
@@ -104,8 +105,11 @@ void agent_report_exited(struct agent *a, uint32_t local_rank, const struct agen
 
 void agent_report_stopped(struct agent *a)
 {
-    agent_tell(a, &(struct ctl_msg){.type = CTL_STOPPED,
-                                    .stopped = {.round = a->assignment.round, .left = a->left}});
+    if (agent_is_joined(a)) {
+        agent_tell(a,
+                   &(struct ctl_msg){.type = CTL_STOPPED,
+                                     .stopped = {.round = a->assignment.round, .left = a->left}});
+    }
 }
 
 /* Whatever was said on the connection that was lost may not have arrived. */

@@ -297,6 +297,40 @@ static void test_lease(void **state)
     assert_int_equal(agent_get_state(a), AGENT_STOPPING);
 }
 
+/* STOPPED alone, without the ends that were said to nobody, would tell of a node that gave up. */
+static void test_ends_before_welcome(void **state)
+{
+    (void)state;
+    run(false);
+    agent_disconnected(a, false, "connection reset", now);
+    end_worker(0, 0);
+    forget();
+    agent_connected(a, now);
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    expect("HELLO r1");
+    hear_welcome_back(false);
+    expect("STARTED; EXITED 0 tail 0; EXITED 1 tail 0; STOPPED r1 left 0");
+}
+
+/* The same where the coordinator has given the place to another, and waits for the workers. */
+static void test_ends_before_welcome_of_newcomer(void **state)
+{
+    (void)state;
+    run(false);
+    agent_disconnected(a, false, "connection reset", now);
+    forget();
+    agent_connected(a, now);
+    end_worker(0, 0);
+    end_worker(1, 0);
+    agent_workers_gone(a, now);
+    expect("HELLO r1");
+    hear_welcome(false);
+    expect("STOPPED r1 left 0");
+    hear_assign(2);
+    expect("start r2");
+}
+
 /* The connection broke, and the coordinator has kept our place: all is said again. */
 static void test_resumed(void **state)
 {
@@ -425,6 +459,8 @@ int main(void)
         TEST(test_standalone_back),
         TEST(test_silence),
         TEST(test_lease),
+        TEST(test_ends_before_welcome),
+        TEST(test_ends_before_welcome_of_newcomer),
         TEST(test_resumed),
         TEST(test_embedded_out_of_reach),
         TEST(test_pause),
