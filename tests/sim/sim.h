@@ -216,6 +216,7 @@ struct sim_config {
     struct sim_clock clock;  /* of a stand-alone coordinator */
     bool splits_bytes;       /* messages arrive in pieces */
     unsigned rarity;         /* divides the odds of what may befall a worker; of a job of many */
+    bool must_succeed;       /* in one round, whatever happens */
     bool has_store;          /* workers meet there before they live */
     sim_plan_fn plan;
 };
@@ -231,6 +232,7 @@ struct sim_place {
 struct sim_check {
     uint32_t last_round;
     uint32_t assigned; /* of this round */
+    uint32_t begun;    /* rounds, of all coordinators; an adopted one is none */
     bool is_checked;   /* this round's ranks were */
     uint32_t *living;  /* owned; workers alive of each round */
     uint32_t living_cap;
@@ -280,6 +282,9 @@ struct sim {
     struct sim_client **clients; /* owned, and what they point to */
     uint32_t client_count;
     uint32_t client_cap;
+
+    const bool *left_out; /* borrowed; faults that do not happen; NULL: none */
+    uint32_t fault_count;
 
     struct sim_check check;
     bool is_tracing;
@@ -370,17 +375,31 @@ void sim_store_fini(struct sim *s);
 
 /* ---- sim_check.c ---- */
 void sim_check_effect(struct sim *s, const struct member_effect *effect);
-void sim_check_agent_exit(struct sim *s, uint32_t agent);
-void sim_check_end_message(struct sim *s, uint32_t agent, int exit_status);
 void sim_check_coordinator_new(struct sim *s);
 void sim_check_worker_begins(struct sim *s, uint32_t agent, uint32_t round);
 bool sim_check_is_excused(const struct sim *s, const struct sim_agent *a);
 void sim_check_worker_ends(struct sim *s, uint32_t round);
 void sim_check_step(struct sim *s);
+void sim_check_all(struct sim *s);
+bool sim_check_is_stuck(const struct sim_agent *a); /* it has a worker that nothing kills */
+
+/* ---- sim_check_end.c ---- */
+void sim_check_over(struct sim *s, int exit_status);     /* the job is */
+void sim_check_end_sent(struct sim *s, int exit_status); /* to one node */
+void sim_check_end_message(struct sim *s, uint32_t agent, int exit_status);
+void sim_check_agent_exit(struct sim *s, uint32_t agent);
 void sim_check_finished(struct sim *s);
 
 /* ---- sim_story.c, sim_random.c: return the number that failed ---- */
 unsigned sim_stories_run(unsigned *passed); /* adds those that pass */
 bool sim_story_show(const char *name);      /* prints its trace; false: there is none such */
-/* `nodes`: of the job; 0: as chance will have it. Returns false, and says why, if it failed. */
-bool sim_random_run(uint64_t seed, uint32_t nodes, bool is_tracing);
+/* `nodes`: of the job; 0: as chance will have it. False: it failed, and was said why. */
+bool sim_random_run(uint64_t seed, uint32_t nodes);
+bool sim_random_show(uint64_t seed, uint32_t nodes); /* the same with its trace */
+
+/* ---- sim_fault.c ---- */
+struct outcome sim_some_failure(struct sim_rand *r);
+/* One to a job of `count` agents. */
+void sim_fault_add(struct sim *s, const struct agent_config *config, uint32_t count);
+/* One that is over before it can cost anybody's place. */
+void sim_fault_add_short(struct sim *s, const struct agent_config *config, uint32_t count);

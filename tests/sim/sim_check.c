@@ -20,7 +20,7 @@ void sim_check_coordinator_new(struct sim *s)
 
 /* ---- rounds ---- */
 
-static bool is_stuck(const struct sim_agent *a)
+bool sim_check_is_stuck(const struct sim_agent *a)
 {
     for (uint32_t i = 0; i < a->config.slots; i++) {
         if (a->procs.workers[i].plan.is_stuck) {
@@ -53,6 +53,7 @@ static void on_new_round(struct sim *s, uint32_t round)
         sim_violate(s, "round %u begins, and there are workers of a round %u already", round,
                     round);
     }
+    c->begun += !is_adopted;
     c->last_round = round;
     c->assigned = 0;
     c->is_checked = false;
@@ -60,7 +61,7 @@ static void on_new_round(struct sim *s, uint32_t round)
         const struct sim_link *l = &s->links[i];
         const struct sim_agent *a = &s->agents[l->agent];
         if (l->node >= 0 && l->is_agent_open && l->is_coordinator_open && a->life == SIM_AGENT_UP &&
-            a->procs.is_open && a->procs.assignment.round != round && !is_stuck(a)) {
+            a->procs.is_open && a->procs.assignment.round != round && !sim_check_is_stuck(a)) {
             sim_violate(s, "round %u begins while processes of round %u live on %s", round,
                         a->procs.assignment.round, a->name);
         }
@@ -195,105 +196,6 @@ void sim_check_worker_ends(struct sim *s, uint32_t round)
     s->check.living[round]--;
 }
 
-/* ---- the end of the job ---- */
-
-/* Did every worker of the last round really exit with 0? */
-static void check_success(struct sim *s, const struct member_view *view)
-{
-    for (uint32_t i = 0; i < view->node_count; i++) {
-        const struct member_node *n = view->nodes[i];
-        if (n->node_rank < 0) {
-            continue;
-        }
-        if (n->agent_id == 0) {
-            sim_violate(s, "success, but %s has not come back", n->name);
-            return;
-        }
-        const struct sim_agent *a = &s->agents[n->agent_id - 1000];
-        for (uint32_t w = 0; w < n->slots; w++) {
-            if (a->procs.assignment.round != view->round ||
-                !outcome_is_success(a->procs.workers[w].outcome)) {
-                sim_violate(s, "success, but worker %u of %s did not exit with 0", w, a->name);
-            } else if (a->procs.workers[w].seen != 0) {
-                sim_violate(s, "success, but worker %u of %s was told to stop", w, a->name);
-            }
-        }
-    }
-}
-
-/* A crash that was heard of is not passed over for a failure that others cause. */
-static void check_blame(struct sim *s, const struct member_view *view)
-{
-    for (uint32_t i = 0; i < view->node_count && view->failure->blame != CAUSE_OWN; i++) {
-        const struct member_node *n = view->nodes[i];
-        if (n->agent_id == 0) {
-            continue;
-        }
-        const struct sim_agent *a = &s->agents[n->agent_id - 1000];
-        for (uint32_t w = 0; n->node_rank >= 0 && w < n->slots; w++) {
-            struct outcome o = n->workers[w].outcome;
-            bool is_of_round = a->procs.assignment.round == view->round;
-            if (is_of_round && o.kind == OUTCOME_SIGNALED && o.code == SIGSEGV &&
-                !cause_is_consequence(a->procs.workers[w].plan.cause)) {
-                sim_violate(s, "worker %u of %s crashed, but is not the culprit", w, a->name);
-            }
-        }
-    }
-}
-
-static void check_culprit(struct sim *s, const struct member_view *view, int exit_status)
-{
-    const struct member_failure *f = view->failure;
-    if (!f->is_set) {
-        return;
-    }
-    int expected = member_failure_status(f);
-    if (exit_status != expected) {
-        sim_violate(s, "exit status %d, but the culprit's is %d", exit_status, expected);
-    }
-    check_blame(s, view);
-    for (uint32_t i = 0; i < view->node_count && !f->is_node; i++) {
-        const struct member_node *n = view->nodes[i];
-        if (n->id != f->node || n->agent_id == 0) {
-            continue;
-        }
-        const struct sim_agent *a = &s->agents[n->agent_id - 1000];
-        if (a->procs.assignment.round != view->round) {
-            continue;
-        }
-        struct outcome o = a->procs.workers[f->local_rank].outcome;
-        if (o.kind != f->outcome.kind || o.code != f->outcome.code) {
-            sim_violate(s, "the culprit did not end as reported");
-        }
-    }
-}
-
-static void on_over(struct sim *s, int exit_status)
-{
-    struct member_view view = member_look(s->member);
-    if (exit_status == 0) {
-        check_success(s, &view);
-    } else if (exit_status <= 128 || view.failure->is_set) {
-        /* A job that was stopped ends with 128 + signo whatever failed before. */
-        bool was_stopped = exit_status == 128 + SIGTERM || exit_status == 128 + SIGINT ||
-                           exit_status == 128 + SIGKILL;
-        if (!was_stopped) {
-            check_culprit(s, &view, exit_status);
-        }
-    }
-}
-
-/* All are told the same by one coordinator. */
-static void on_end(struct sim *s, int exit_status)
-{
-    struct sim_check *c = &s->check;
-    if (c->has_end && c->end_status != exit_status) {
-        sim_violate(s, "one node is told exit status %d, others %d", exit_status, c->end_status);
-    }
-    c->has_end = true;
-    c->end_status = exit_status;
-}
-
 void sim_check_effect(struct sim *s, const struct member_effect *e)
 {
     if (e->kind == MEMBER_NEW_ROUND) {
@@ -301,33 +203,9 @@ void sim_check_effect(struct sim *s, const struct member_effect *e)
     } else if (e->kind == MEMBER_SEND && e->msg.type == CTL_ASSIGN) {
         on_assign(s, e->node, &e->msg.assign);
     } else if (e->kind == MEMBER_SEND && e->msg.type == CTL_END) {
-        on_end(s, e->msg.end.exit_status);
+        sim_check_end_sent(s, e->msg.end.exit_status);
     } else if (e->kind == MEMBER_OVER) {
-        on_over(s, e->exit_status);
-    }
-}
-
-void sim_check_end_message(struct sim *s, uint32_t agent, int exit_status)
-{
-    struct sim_agent *a = &s->agents[agent];
-    if (agent_get_state(a->engine) != AGENT_DONE && !a->got_end) {
-        a->got_end = true;
-        a->end_status = exit_status;
-    }
-}
-
-void sim_check_agent_exit(struct sim *s, uint32_t agent)
-{
-    const struct sim_agent *a = &s->agents[agent];
-    if (a->got_end && a->exit_status != a->end_status) {
-        sim_violate(s, "%s was told exit status %d and ends with %d", a->name, a->end_status,
-                    a->exit_status);
-    }
-    if (!a->got_end && a->exit_status == 0) {
-        sim_violate(s, "%s ends with success and nobody said so", a->name);
-    }
-    if (a->procs.is_open && !is_stuck(a)) {
-        sim_violate(s, "%s ends before its workers", a->name);
+        sim_check_over(s, e->exit_status);
     }
 }
 
@@ -408,7 +286,7 @@ static void check_agent(struct sim *s, uint32_t index)
 }
 
 /* What was not touched can only be late, and stays so: it is enough to look now and then. */
-static void check_all(struct sim *s)
+void sim_check_all(struct sim *s)
 {
     s->check.next_full_step = s->check.steps + s->agent_count;
     if (s->member != NULL) {
@@ -431,23 +309,6 @@ void sim_check_step(struct sim *s)
         }
     }
     if (++s->check.steps >= s->check.next_full_step) {
-        check_all(s);
-    }
-}
-
-/* Nothing can happen any more: then everything must have ended. */
-void sim_check_finished(struct sim *s)
-{
-    check_all(s);
-    for (uint32_t i = 0; i < s->agent_count; i++) {
-        if (s->agents[i].life == SIM_AGENT_UP) {
-            sim_violate(s, "%s has not ended", s->agents[i].name);
-        }
-    }
-    if (s->member != NULL) {
-        struct member_view view = member_look(s->member);
-        if (view.max_nodes > 0 && view.state != MEMBER_ENDED) {
-            sim_violate(s, "the job has not ended");
-        }
+        sim_check_all(s);
     }
 }

@@ -3,7 +3,8 @@
  * The simulator's command line:
  *
  *     simulator               every story, then SIM_RUNS random jobs
- *     simulator --seed S      one random job, with its trace
+ *     simulator --seed S      one random job, with its trace; if it fails, without the faults
+ *                             that are not needed for that
  *     simulator --from S --runs N
  *                             N random jobs, of the seeds S, S+1, ...
  *     --agents N              random jobs of N nodes each
@@ -37,7 +38,7 @@ static unsigned run_random(int64_t from, int64_t runs, uint32_t nodes, unsigned 
     int64_t begin_ms = mu_clock_ms();
     printf("seed %lld to %lld\n", (long long)from, (long long)(from + runs - 1));
     for (int64_t i = 0; i < runs && failed < SHOWN_FAILURES; i++) {
-        if (sim_random_run((uint64_t)(from + i), nodes, false)) {
+        if (sim_random_run((uint64_t)(from + i), nodes)) {
             ++*passed;
         } else {
             failed++;
@@ -84,7 +85,7 @@ int main(int argc, char **argv)
     }
     if (seed >= 0) {
         printf("seed %lld\n", (long long)seed);
-        return sim_random_run((uint64_t)seed, nodes, true) ? 0 : 1;
+        return sim_random_show((uint64_t)seed, nodes) ? 0 : 1;
     }
     unsigned passed = 0;
     unsigned failed = 0;

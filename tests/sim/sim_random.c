@@ -11,23 +11,23 @@ enum { LIMIT_MS = 3600 * 1000 };
 
 static const struct outcome SUCCESS = {.kind = OUTCOME_EXITED, .code = 0};
 
-static struct outcome some_failure(struct sim_rand *r)
-{
-    static const int signals[] = {SIGKILL, SIGSEGV, SIGABRT, SIGTERM, SIGBUS};
-    if (sim_rand_chance(r, 50)) {
-        return (struct outcome){.kind = OUTCOME_EXITED, .code = (int)sim_rand_range(r, 1, 255)};
-    }
-    if (sim_rand_chance(r, 10)) {
-        return (struct outcome){.kind = OUTCOME_UNKNOWN};
-    }
-    return (struct outcome){.kind = OUTCOME_SIGNALED,
-                            .code = signals[sim_rand_range(r, 0, MU_COUNT(signals) - 1)]};
-}
-
 /* Of a job of many workers not everyone's can be as likely as in a small one. */
 static bool befalls(struct sim *s, unsigned percent)
 {
     return sim_rand_next(&s->rand) % (100 * s->config.rarity) < percent;
+}
+
+/* Nothing befalls it. */
+static struct sim_plan plain_plan(struct sim *s, uint32_t agent, uint32_t slot)
+{
+    (void)agent;
+    (void)slot;
+    struct sim_rand *r = &s->rand;
+    return (struct sim_plan){.spawn_ms = sim_rand_range(r, 0, 2000),
+                             .life_ms = sim_rand_range(r, 0, 6000),
+                             .outcome = SUCCESS,
+                             .term_ms = sim_rand_range(r, 0, 300),
+                             .term_outcome = {.kind = OUTCOME_SIGNALED}};
 }
 
 static struct sim_plan some_plan(struct sim *s, uint32_t agent, uint32_t slot)
@@ -41,13 +41,13 @@ static struct sim_plan some_plan(struct sim *s, uint32_t agent, uint32_t slot)
                          .term_ms = sim_rand_range(r, 0, 300),
                          .term_outcome = {.kind = OUTCOME_SIGNALED}};
     if (befalls(s, 4)) {
-        p.outcome = some_failure(r);
+        p.outcome = sim_some_failure(r);
     }
     if (sim_rand_chance(r, 10)) {
         p.term_ms = -1;
     }
     if (sim_rand_chance(r, 10)) {
-        p.term_outcome = sim_rand_chance(r, 50) ? SUCCESS : some_failure(r);
+        p.term_outcome = sim_rand_chance(r, 50) ? SUCCESS : sim_some_failure(r);
     }
     if (befalls(s, 5)) {
         p.spawn_ms = sim_rand_range(r, 0, 5000);
@@ -58,110 +58,6 @@ static struct sim_plan some_plan(struct sim *s, uint32_t agent, uint32_t slot)
     p.cause = sim_rand_chance(r, 30) ? CAUSE_PEER_LOST : CAUSE_EXIT;
     p.is_not_started = slot == 0 && befalls(s, 1);
     return p;
-}
-
-/* In units that matter: less than the node timeout, about it, and far more. */
-static int64_t some_while(struct sim *s, const struct agent_config *config)
-{
-    int64_t timeout = config->node_timeout_ms;
-    return sim_rand_range(&s->rand, 1,
-                          sim_rand_chance(&s->rand, 70) ? timeout * 3 / 2 : 5 * timeout);
-}
-
-/* A switch fails: any part of the nodes is cut off, at the same time and for as long. */
-static void partition(struct sim *s, const struct agent_config *config, uint32_t count, int64_t at)
-{
-    struct sim_action cut = {.kind = SIM_CUT, .value = some_while(s, config)};
-    unsigned percent = (unsigned)sim_rand_range(&s->rand, 10, 90);
-    for (uint32_t i = 0; i < count; i++) {
-        if (sim_rand_chance(&s->rand, percent)) {
-            cut.agent = (int32_t)i;
-            sim_act_at(s, at, &cut);
-        }
-    }
-}
-
-static void add_fault(struct sim *s, const struct agent_config *config, uint32_t count)
-{
-    static const enum sim_action_kind kinds[] = {SIM_SIGNAL_AGENT,
-                                                 SIM_CRASH_AGENT,
-                                                 SIM_CRASH_AGENT,
-                                                 SIM_POWER_OFF,
-                                                 SIM_PAUSE,
-                                                 SIM_SUSPEND,
-                                                 SIM_CUT,
-                                                 SIM_CUT,
-                                                 SIM_CUT_TO_AGENT,
-                                                 SIM_CUT_TO_COORDINATOR,
-                                                 SIM_RESET,
-                                                 SIM_RESET,
-                                                 SIM_RESET,
-                                                 SIM_RESET_AT_AGENT,
-                                                 SIM_RESET_AT_COORDINATOR,
-                                                 SIM_END_WORKER,
-                                                 SIM_END_WORKER,
-                                                 SIM_END_WORKER,
-                                                 SIM_STOP_COORDINATOR,
-                                                 SIM_CRASH_COORDINATOR};
-    struct sim_rand *r = &s->rand;
-    int64_t at = s->now_ms + sim_rand_range(r, 0, sim_rand_chance(r, 50) ? 2000 : 15000);
-    struct sim_action a = {.kind = kinds[sim_rand_range(r, 0, MU_COUNT(kinds) - 1)],
-                           .agent = (int32_t)sim_rand_range(r, 0, count - 1)};
-    switch (a.kind) {
-    case SIM_SIGNAL_AGENT:
-        a.value = sim_rand_chance(r, 50) ? SIGTERM : SIGINT;
-        if (sim_rand_chance(r, 30)) {
-            sim_act_at(s, at + sim_rand_range(r, 0, 2500), &a); /* an echo, or a second one */
-        }
-        break;
-    case SIM_STOP_COORDINATOR:
-        a.value = SIGTERM;
-        break;
-    case SIM_PAUSE:
-        a.agent = s->config.host < 0 && sim_rand_chance(r, 20) ? SIM_STANDALONE : a.agent;
-        a.value = some_while(s, config);
-        break;
-    case SIM_CRASH_COORDINATOR:
-        if (s->config.host >= 0) {
-            return;
-        }
-        a.value = some_while(s, config);
-        break;
-    case SIM_END_WORKER:
-        a.value = sim_rand_range(r, 0, SIM_MAX_SLOTS - 1);
-        a.outcome = some_failure(r);
-        if (sim_rand_chance(r, 50)) {
-            /* A peer dies of it, and may be heard of first. */
-            struct sim_action peer = {.kind = SIM_END_WORKER,
-                                      .agent = (int32_t)sim_rand_range(r, 0, count - 1),
-                                      .value = sim_rand_range(r, 0, SIM_MAX_SLOTS - 1),
-                                      .outcome = {.kind = OUTCOME_EXITED, .code = 1},
-                                      .cause = CAUSE_PEER_LOST};
-            sim_act_at(s, at, &peer);
-            at += sim_rand_range(r, 0, 5);
-        }
-        break;
-    case SIM_CUT:
-        if (sim_rand_chance(r, 30)) {
-            partition(s, config, count, at);
-            return;
-        }
-        a.value = some_while(s, config);
-        break;
-    case SIM_SUSPEND:
-    case SIM_CUT_TO_AGENT:
-    case SIM_CUT_TO_COORDINATOR:
-        a.value = some_while(s, config);
-        break;
-    case SIM_START_AGENT:
-    case SIM_CRASH_AGENT:
-    case SIM_POWER_OFF:
-    case SIM_RESET:
-    case SIM_RESET_AT_AGENT:
-    case SIM_RESET_AT_COORDINATOR:
-        break;
-    }
-    sim_act_at(s, at, &a);
 }
 
 /* Usually none, else every second one. */
@@ -225,10 +121,9 @@ static void some_weather(struct sim_config *sc, struct sim_rand *r,
 }
 
 /* The nodes of the job, spares that come early or late, and replacements. */
-static uint32_t add_agents(struct sim *s, struct agent_config *config, uint32_t nodes)
+static void add_agents(struct sim *s, struct agent_config *config, uint32_t nodes, uint32_t extra)
 {
     struct sim_rand *r = &s->rand;
-    uint32_t extra = sim_rand_chance(r, 50) ? (uint32_t)sim_rand_range(r, 0, 4) : 0;
     bool has_ranks = sim_rand_chance(r, 20);
     bool has_sched = sim_rand_chance(r, 30);
     bool has_clocks = sim_rand_chance(r, 50);
@@ -245,7 +140,6 @@ static uint32_t add_agents(struct sim *s, struct agent_config *config, uint32_t 
         }
         sim_act_at(s, at, &(struct sim_action){.kind = SIM_START_AGENT, .agent = (int32_t)index});
     }
-    return nodes + extra;
 }
 
 /* Most are small; some have hundreds of nodes, a few thousands. */
@@ -258,7 +152,25 @@ static uint32_t some_size(struct sim_rand *r)
     return (uint32_t)sim_rand_range(r, 1, most);
 }
 
-static struct sim *make(uint64_t seed, uint32_t nodes)
+/*
+ * A job that must succeed, in one round: nothing worse befalls it than one short fault of the
+ * network or of the processes that are not workers.
+ */
+static void make_calm(struct sim *s, struct agent_config *config)
+{
+    s->config.must_succeed = true;
+    s->config.plan = plain_plan;
+    s->config.late_percent = 0;
+    s->config.late_ms = 0;
+    s->config.loss_percent = 0;
+    config->policy.min_nodes = config->policy.max_nodes;
+    config->policy.spares = 0;
+    config->join_timeout_ms = 30 * 1000;
+    config->node_timeout_ms = sim_rand_range(&s->rand, 1500, 5000);
+    s->config.user_timeout_ms = s->config.rto_ms > 0 ? config->node_timeout_ms : 0;
+}
+
+static struct sim *make(uint64_t seed, uint32_t nodes, const bool *left_out)
 {
     struct sim_rand r = {.state = seed};
     struct sim_config sc = {.seed = sim_rand_next(&r),
@@ -269,35 +181,77 @@ static struct sim *make(uint64_t seed, uint32_t nodes)
                             .has_store = sim_rand_chance(&r, 50),
                             .plan = some_plan};
     struct sim *s = sim_new(&sc);
+    s->left_out = left_out;
     uint32_t size = some_size(&r);
     nodes = nodes > 0 ? nodes : size;
     s->config.rarity = 1 + nodes / 16;
     struct agent_config config = some_config(&r, nodes);
     some_weather(&s->config, &r, &config);
-    uint32_t count = add_agents(s, &config, nodes);
     int64_t faults = sim_rand_chance(&r, 15) ? 0 : sim_rand_range(&r, 1, 5);
+    if (sim_rand_chance(&r, 15)) {
+        make_calm(s, &config);
+        add_agents(s, &config, nodes, 0);
+        sim_fault_add_short(s, &config, nodes);
+        return s;
+    }
+    uint32_t extra = sim_rand_chance(&r, 50) ? (uint32_t)sim_rand_range(&r, 0, 4) : 0;
+    add_agents(s, &config, nodes, extra);
     for (int64_t i = 0; i < faults; i++) {
-        add_fault(s, &config, count);
+        sim_fault_add(s, &config, nodes + extra);
     }
     return s;
 }
 
-bool sim_random_run(uint64_t seed, uint32_t nodes, bool is_tracing)
+/* Owned by the caller; it has run. */
+static struct sim *run(uint64_t seed, uint32_t nodes, const bool *left_out, bool is_tracing)
 {
-    struct sim *s = make(seed, nodes);
+    struct sim *s = make(seed, nodes, left_out);
     s->is_tracing = is_tracing;
     if (s->config.host < 0) {
         sim_coordinator_start(s);
     }
     sim_run(s, LIMIT_MS);
-    bool is_good = s->violation[0] == '\0';
-    if (is_tracing) {
-        fwrite(s->trace.data, 1, s->trace.len, stdout);
-    }
-    if (!is_good) {
+    return s;
+}
+
+static bool is_good(const struct sim *s, uint64_t seed)
+{
+    if (s->violation[0] != '\0') {
         printf("seed %llu: at %lld ms: %s\n", (unsigned long long)seed, (long long)s->now_ms,
                s->violation);
     }
+    return s->violation[0] == '\0';
+}
+
+bool sim_random_run(uint64_t seed, uint32_t nodes)
+{
+    struct sim *s = run(seed, nodes, NULL, false);
+    bool good = is_good(s, seed);
     sim_free(s);
-    return is_good;
+    return good;
+}
+
+bool sim_random_show(uint64_t seed, uint32_t nodes)
+{
+    struct sim *s = run(seed, nodes, NULL, false);
+    uint32_t count = s->fault_count;
+    bool has_failed = s->violation[0] != '\0';
+    uint32_t out = 0;
+    mu_autofree bool *left_out = mu_calloc(count + 1, sizeof(left_out[0]));
+    for (uint32_t i = 0; has_failed && i < count; i++) {
+        sim_free(s);
+        left_out[i] = true;
+        s = run(seed, nodes, left_out, false);
+        left_out[i] = s->violation[0] != '\0';
+        out += left_out[i];
+    }
+    sim_free(s);
+    s = run(seed, nodes, left_out, true);
+    fwrite(s->trace.data, 1, s->trace.len, stdout);
+    bool good = is_good(s, seed);
+    if (out > 0) {
+        printf("it needs %u of %u faults; the others are left out here\n", count - out, count);
+    }
+    sim_free(s);
+    return good;
 }
