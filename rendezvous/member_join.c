@@ -110,6 +110,16 @@ static int check_hello(const struct member *m, const struct ctl_hello *h, struct
     return 0;
 }
 
+/* An empty text, which may have no address, is no code. */
+static struct exit_codes codes_of(struct mu_slice bits)
+{
+    struct exit_codes codes = {{0}};
+    if (bits.len == EXIT_CODES_BYTES) {
+        memcpy(codes.bits, bits.ptr, EXIT_CODES_BYTES);
+    }
+    return codes;
+}
+
 static void configure(struct member *m, const struct ctl_hello *h)
 {
     m->is_configured = true;
@@ -121,8 +131,8 @@ static void configure(struct member *m, const struct ctl_hello *h)
                                     .max_node_losses = h->max_node_losses,
                                     .restart_window_ms = h->restart_window_ms,
                                     .min_uptime_ms = h->min_uptime_ms};
-    memcpy(m->policy.stop_codes.bits, h->stop_codes.ptr, h->stop_codes.len);
-    memcpy(m->policy.retry_codes.bits, h->retry_codes.ptr, h->retry_codes.len);
+    m->policy.stop_codes = codes_of(h->stop_codes);
+    m->policy.retry_codes = codes_of(h->retry_codes);
     m->join_timeout_ms = h->join_timeout_ms;
     m->last_call_ms = h->last_call_ms;
     m->node_timeout_ms = h->node_timeout_ms;
