@@ -107,6 +107,7 @@ void member_round_check(struct member *m)
     } else if (!m->failure.is_set && is_success(m)) {
         member_end(m, 0);
     } else if (m->is_growing && !m->failure.is_set) {
+        restart_note_progress(&m->history);
         member_form_begin(m);
         member_form_try(m);
     } else if (m->state == MEMBER_STOPPING) {

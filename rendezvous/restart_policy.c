@@ -264,6 +264,11 @@ struct restart_decision restart_decide(struct restart_history *h, const struct j
     return d;
 }
 
+void restart_note_progress(struct restart_history *h)
+{
+    h->same_way = 0;
+}
+
 /* ---- lost nodes ---- */
 
 int64_t restart_lost_window_ms(const struct job_policy *policy)

@@ -61,6 +61,10 @@ void restart_adopt(struct restart_history *h, const struct job_policy *policy, u
 struct restart_decision restart_decide(struct restart_history *h, const struct job_policy *policy,
                                        const struct restart_case *c, int64_t now_ms);
 
+/* A round ended without a failure, to go on with more nodes: no two that failed are in a row now.
+ */
+void restart_note_progress(struct restart_history *h);
+
 /* How many restarts count against policy->max_restarts at `now_ms`. */
 uint32_t restart_used(const struct restart_history *h, const struct job_policy *policy,
                       int64_t now_ms);

@@ -52,6 +52,28 @@ static void test_at_once_when_max_are_here(void **state)
     assert_false(member_look(m).failure->is_set);
 }
 
+/* Two failures of the same way, but with a round between them that did not fail. */
+static void test_growth_is_no_failure(void **state)
+{
+    (void)state;
+    struct outcome exited_3 = {.kind = OUTCOME_EXITED, .code = 3};
+    hello.min_uptime_ms = 60000;
+    hello.max_restarts = 5;
+    run_small(3, JOB_SCALE_UP_NOW);
+    hear_stopped_worker(0, exited_3, CAUSE_OWN);
+    stop_all(2);
+    assert_int_equal(member_look(m).round, 2);
+    join("node3");
+    stop_all(2);
+    assert_int_equal(member_look(m).round, 3);
+    hear_stopped_worker(0, exited_3, CAUSE_OWN);
+    stop_all(3);
+    assert_int_equal(member_look(m).round, 4);
+    hear_stopped_worker(0, exited_3, CAUSE_OWN);
+    stop_all(3);
+    assert_int_equal(state_now(), MEMBER_ENDED);
+}
+
 static void test_after_the_last_call(void **state)
 {
     (void)state;
@@ -315,6 +337,7 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_growth_is_no_failure),
         TEST(test_at_once_when_max_are_here),
         TEST(test_after_the_last_call),
         TEST(test_newcomer_is_lost_again),
