@@ -66,6 +66,14 @@ struct hash_link *hash_index_next(const struct hash_link *link)
     return same_hash(LIST_NEXT(link, bucket), link->hash);
 }
 
+struct hash_link *hash_index_any(const struct hash_index *x, size_t *at)
+{
+    while (*at <= x->mask && LIST_EMPTY(&x->buckets[*at])) {
+        (*at)++;
+    }
+    return *at <= x->mask ? LIST_FIRST(&x->buckets[*at]) : NULL;
+}
+
 uint64_t hash_mix(uint64_t hash, uint64_t value)
 {
     /* The finisher of splitmix64. */

@@ -34,6 +34,9 @@ void hash_index_take(struct hash_index *x, struct hash_link *link);
 struct hash_link *hash_index_first(const struct hash_index *x, uint64_t hash);
 struct hash_link *hash_index_next(const struct hash_link *link);
 
+/* One of the entries, for taking out all of them; NULL: there is none. `at` is 0 at first. */
+struct hash_link *hash_index_any(const struct hash_index *x, size_t *at);
+
 /* `value` mixed into `hash`; and a text. */
 uint64_t hash_mix(uint64_t hash, uint64_t value);
 uint64_t hash_mix_text(uint64_t hash, const char *text);

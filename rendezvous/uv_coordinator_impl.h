@@ -7,6 +7,7 @@
 #pragma once
 
 #include "muster/uv_conn.h"
+#include "rendezvous/hash_index.h"
 #include "rendezvous/member.h"
 #include "muster/uv_coordinator.h"
 #include "rendezvous/store_route.h"
@@ -26,7 +27,8 @@ struct peer {
     struct store_route_client *held; /* borrowed; NULL once that has decided */
     struct job *job;                 /* once it is a node; else NULL */
     uint32_t node;
-    TAILQ_ENTRY(peer) link; /* among the strangers, or those held */
+    struct hash_link of_node; /* among the job's peers */
+    TAILQ_ENTRY(peer) link;   /* among the strangers, or those held */
 };
 
 struct job {
@@ -36,8 +38,7 @@ struct job {
     struct uv_store_server *store; /* owned; of the current round, NULL while there is none */
     struct store_stats last_stats; /* of the last round's store */
     struct store_route_job *route; /* owned */
-    struct peer **peers;           /* owned; by node number, NULL where the connection is gone */
-    uint32_t peer_cap;
+    struct hash_index peers;       /* owned; by node number, of which there is no end */
     TAILQ_ENTRY(job) link;
 };
 
@@ -94,8 +95,8 @@ void peer_finish(struct peer *p, int64_t linger_ms); /* after our last words; fr
 struct job *job_find(struct coordinator *c, struct mu_slice run_id);
 struct job *job_new(struct coordinator *c, struct mu_slice run_id, struct mu_err *err);
 void job_free(struct job *job);
-void job_attach(struct job *job, uint32_t node, struct peer *p);
-void job_detach(struct job *job, uint32_t node);
+void job_attach(struct job *job, uint32_t node, struct peer *p); /* it is this node from now on */
+void job_detach(struct job *job, struct peer *p);
 struct peer *job_peer(const struct job *job, uint32_t node); /* NULL: none */
 void job_carry_out(struct job *job); /* the engine's effects, until there are none */
 /* The status document, for one job or (empty run_id) all. Owned by the caller. */

@@ -44,6 +44,7 @@ struct job *job_new(struct coordinator *c, struct mu_slice run_id, struct mu_err
     job->run_id = mu_slice_dup(run_id);
     job->member = member_new(run_id, &c->member_config);
     job->route = store_route_job_new(c->route, job);
+    hash_index_init(&job->peers);
     TAILQ_INSERT_TAIL(&c->jobs, job, link);
     c->job_count++;
     return job;
@@ -69,39 +70,43 @@ void job_free(struct job *job)
     /* Each must learn how the job ended, however bad its connection is. */
     int64_t linger_ms = member_look(job->member).node_timeout_ms;
     linger_ms = linger_ms > LAST_WORDS_MS ? linger_ms : LAST_WORDS_MS;
-    for (uint32_t i = 0; i < job->peer_cap; i++) {
-        if (job->peers[i] != NULL) {
-            peer_finish(job->peers[i], linger_ms);
-        }
+    struct hash_link *link;
+    size_t at = 0;
+    while ((link = hash_index_any(&job->peers, &at)) != NULL) {
+        peer_finish(mu_container_of(link, struct peer, of_node), linger_ms);
     }
+    hash_index_fini(&job->peers);
     TAILQ_REMOVE(&job->coordinator->jobs, job, link);
     job->coordinator->job_count--;
     store_route_job_free(job->coordinator->route, job->route);
     member_free(job->member);
-    free(job->peers);
     free(job->run_id);
     free(job);
 }
 
 void job_attach(struct job *job, uint32_t node, struct peer *p)
 {
-    if (node >= job->peer_cap) {
-        uint32_t cap = node + 1 > 2 * job->peer_cap ? node + 1 : 2 * job->peer_cap;
-        job->peers = mu_realloc(job->peers, cap * sizeof(struct peer *));
-        memset(job->peers + job->peer_cap, 0, (cap - job->peer_cap) * sizeof(struct peer *));
-        job->peer_cap = cap;
-    }
-    job->peers[node] = p;
+    p->job = job;
+    p->node = node;
+    hash_index_add(&job->peers, &p->of_node, hash_mix(0, node));
 }
 
-void job_detach(struct job *job, uint32_t node)
+void job_detach(struct job *job, struct peer *p)
 {
-    job->peers[node] = NULL;
+    hash_index_take(&job->peers, &p->of_node);
+    p->job = NULL;
 }
 
 struct peer *job_peer(const struct job *job, uint32_t node)
 {
-    return node < job->peer_cap ? job->peers[node] : NULL;
+    struct hash_link *link = hash_index_first(&job->peers, hash_mix(0, node));
+    for (; link != NULL; link = hash_index_next(link)) {
+        struct peer *p = mu_container_of(link, struct peer, of_node);
+        if (p->node == node) {
+            return p;
+        }
+    }
+    return NULL;
 }
 
 static void new_round(struct job *job, uint32_t round)

@@ -17,7 +17,7 @@ enum { C10D_FIRST_BYTE = 0x00, LAST_WORDS_MS = 2000 };
 static void peer_free(struct peer *p)
 {
     if (p->job != NULL) {
-        job_detach(p->job, p->node);
+        job_detach(p->job, p);
     } else {
         TAILQ_REMOVE(p->is_held ? &p->coordinator->held : &p->coordinator->strangers, p, link);
     }
@@ -134,15 +134,14 @@ static bool on_hello(struct peer *p, const struct ctl_hello *hello)
         peer_close(before); /* the connection the agent had, of which it has let go */
     }
     TAILQ_REMOVE(&c->strangers, p, link);
-    p->job = job;
-    p->node = (uint32_t)node;
     uv_conn_set_timeout(p->conn, hello->node_timeout_ms);
-    job_attach(job, p->node, p);
+    job_attach(job, (uint32_t)node, p);
     job_carry_out(job);
-    if (job->peers[node] == p) {
+    bool is_here = job_peer(job, (uint32_t)node) == p;
+    if (is_here) {
         route_joined(job, p->node);
     }
-    return job->peers[node] == p;
+    return is_here;
 }
 
 /* One whole message. Returns false if the peer is gone after it. */
@@ -162,7 +161,7 @@ static bool on_message(struct peer *p, const struct ctl_msg *msg)
             route_message(job, node, msg);
         }
         job_carry_out(job); /* may drop the peer, or end the job */
-        return job->peers[node] == p;
+        return job_peer(job, node) == p;
     }
     if (msg->type == CTL_HELLO) {
         return on_hello(p, &msg->hello);
