@@ -149,12 +149,12 @@ $(B)/workers/store_calls: $(B)/tests/workers/store_calls.o $(B)/libmuster_store_
 $(B)/examples/%: $(B)/examples/%.o $(B)/libmuster_store_client.a
 	$(call link,-pthread)
 
-$(B)/bench/store_load $(B)/bench/store_hold $(B)/bench/rendezvous_load: $(BENCH_PARTS:%.c=$(B)/%.o)
+$(B)/bench/store_load $(B)/bench/store_hold $(B)/bench/rendezvous_load $(B)/bench/rounds_soak: $(BENCH_PARTS:%.c=$(B)/%.o)
 $(B)/bench/%: $(B)/bench/%.o $(CORE)
 	$(call link,$(LIBS))
 
 # ---- tests: each suite ends with "N passed, N failed, N skipped" ----
-.PHONY: test unit sim sim-soak replay soak fuzz-soak e2e check-asan check-tsan bench bench-output bench-store bench-rendezvous
+.PHONY: test unit sim sim-soak replay soak soak-rounds fuzz-soak e2e check-asan check-tsan bench bench-output bench-store bench-rendezvous
 test: unit sim replay e2e ## all four suites
 
 unit: $(UNIT) ## unit tests
@@ -173,8 +173,11 @@ replay: $(REPLAY) ## every parser against its fuzz corpus
 soak: $(SOAK) ## a few seconds of generated inputs for the codec and the store
 	@scripts/run-suite.sh soak $(B)/log $(SOAK)
 
-e2e: all $(WORKERS) $(FAKES) ## the real program; E2E="-k fault -j 2" selects
+e2e: all $(WORKERS) $(FAKES) $(B)/bench/rounds_soak ## the real program; E2E="-k fault -j 2" selects
 	@MUSTER_BUILD=$(B) $(PYTHON) tests/e2e/run.py $(E2E)
+
+soak-rounds: all $(WORKERS) $(B)/bench/rounds_soak ## 10,000 rounds on one coordinator: nothing grows
+	@MUSTER_BUILD=$(B) MUSTER_SOAK_ROUNDS=10000 $(PYTHON) tests/e2e/run.py --keep test_rounds
 
 check-asan: ## unit, sim, replay and soak under AddressSanitizer and UBSan
 	+@$(MAKE) --no-print-directory VARIANT=asan unit sim replay soak

@@ -70,25 +70,6 @@ static void end(struct span s, const char *name)
            (double)(stats_cpu_ns(config.pid) - s.cpu_ns) / 1e9);
 }
 
-/* Bytes of the server: its share of all pages. */
-static double memory(void)
-{
-    mu_autofree char *name = mu_asprintf("/proc/%d/smaps_rollup", (int)config.pid);
-    FILE *f = fopen(name, "re");
-    char line[256];
-    double kb = 0;
-    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-        if (strncmp(line, "Pss:", 4) == 0) {
-            kb = (double)strtoull(line + 4, NULL, 10);
-        }
-    }
-    if (f == NULL || kb == 0) {
-        peer_fail(name);
-    }
-    fclose(f);
-    return kb * 1024;
-}
-
 static void show_received(const struct crowd *c)
 {
     uint64_t sum = 0;
@@ -156,7 +137,7 @@ int main(int argc, char **argv)
     peer_raise_file_limit();
     unsigned agents = config.crowd.agents;
     struct crowd *c = crowd_new(&config.crowd);
-    double empty = memory();
+    double empty = stats_memory(config.pid, "Pss:");
     printf("{\"agents\": %u", agents);
 
     struct span span = begin();
@@ -166,7 +147,7 @@ int main(int argc, char **argv)
     show_received(c);
     all_say(c, crowd_say_started);
     settle();
-    printf(", \"memory\": %.1f", (memory() - empty) / agents);
+    printf(", \"memory\": %.1f", (stats_memory(config.pid, "Pss:") - empty) / agents);
 
     span = begin();
     all_say(c, say_alive);

@@ -46,6 +46,24 @@ int64_t stats_cpu_ns(pid_t pid)
     return sum;
 }
 
+double stats_memory(pid_t pid, const char *line_name)
+{
+    mu_autofree char *name = mu_asprintf("/proc/%d/smaps_rollup", (int)pid);
+    FILE *f = fopen(name, "re");
+    char line[256];
+    bool is_found = false;
+    double kb = 0;
+    while (f != NULL && !is_found && fgets(line, sizeof(line), f) != NULL) {
+        is_found = strncmp(line, line_name, strlen(line_name)) == 0;
+        kb = is_found ? (double)strtoull(line + strlen(line_name), NULL, 10) : 0;
+    }
+    if (!is_found) {
+        peer_fail(name);
+    }
+    fclose(f);
+    return kb * 1024;
+}
+
 /* Values below STATS_STEPS share the first bucket; no answer comes as fast. */
 static size_t bucket_of(int64_t ns)
 {

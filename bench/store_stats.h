@@ -21,6 +21,12 @@ int64_t stats_now_ns(void); /* monotonic */
 /* User and system time of all living threads of a process so far. Ends the program if it cannot. */
 int64_t stats_cpu_ns(pid_t pid);
 
+/*
+ * Bytes of a process that one line of its smaps_rollup counts: "Pss:", its share of all pages;
+ * "Anonymous:", what is in no file. Ends the program if it cannot.
+ */
+double stats_memory(pid_t pid, const char *line_name);
+
 void stats_add(struct stats_latencies *l, int64_t ns);
 void stats_merge(struct stats_latencies *l, const struct stats_latencies *more);
 
