@@ -3,6 +3,7 @@
 
 #include "muster/buf.h"
 #include "muster/num.h"
+#include "rendezvous/job_nodes.h"
 
 #include <string.h>
 
@@ -20,69 +21,6 @@ const char *job_view_state(const struct member_view *view)
 static double seconds(int64_t ms)
 {
     return (double)ms / 1e3;
-}
-
-static const char *worker_state(const struct member_node *n, const struct member_worker *w)
-{
-    switch (w->outcome.kind) {
-    case OUTCOME_RUNNING:
-        if (w->pid == 0) {
-            return n->state == MEMBER_NODE_GONE ? "unknown" : "starting";
-        }
-        return n->state == MEMBER_NODE_GONE ? "unknown" : "running";
-    case OUTCOME_EXITED:
-        return w->outcome.code == 0 ? "succeeded" : "failed";
-    case OUTCOME_SIGNALED:
-        return "killed";
-    case OUTCOME_EXEC_FAILED:
-        return "not executed";
-    case OUTCOME_UNKNOWN:
-        break;
-    }
-    return "unknown";
-}
-
-static json_t *worker_json(const struct member_node *n, uint32_t local_rank)
-{
-    const struct member_worker *w = &n->workers[local_rank];
-    json_t *o =
-        json_pack("{s:i, s:i, s:i, s:s}", "rank", (int)(n->first_rank + local_rank), "local_rank",
-                  (int)local_rank, "pid", (int)w->pid, "state", worker_state(n, w));
-    if (w->outcome.kind == OUTCOME_RUNNING) {
-        json_object_set_new(o, "exit_status", json_null());
-        json_object_set_new(o, "exit", json_null());
-    } else {
-        char how[128];
-        outcome_describe(w->outcome, how, sizeof(how));
-        json_object_set_new(o, "exit_status", json_integer(outcome_exit_status(w->outcome)));
-        json_object_set_new(o, "exit", json_string(how));
-    }
-    return o;
-}
-
-/* Others have places, this node has none. */
-static bool is_spare(const struct member_view *view, const struct member_node *n)
-{
-    bool has_round = view->state == MEMBER_RUNNING || view->state == MEMBER_STOPPING;
-    return has_round && n->state == MEMBER_NODE_JOINED;
-}
-
-static json_t *node_json(const struct member_view *view, const struct member_node *n,
-                         int64_t now_ms)
-{
-    const char *state = is_spare(view, n) ? "spare" : member_node_state_name(n->state);
-    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:f, s:f}", "name", n->name, "address",
-                          n->address, "state", state, "pid", (int)n->pid, "slots", (int)n->slots,
-                          "role", n->role, "joined_s", seconds(now_ms - n->joined_ms), "heard_s",
-                          seconds(now_ms - n->heard_ms));
-    bool is_placed = n->node_rank >= 0;
-    json_object_set_new(o, "node_rank", is_placed ? json_integer(n->node_rank) : json_null());
-    json_t *workers = json_array();
-    for (uint32_t i = 0; is_placed && i < n->slots; i++) {
-        json_array_append_new(workers, worker_json(n, i));
-    }
-    json_object_set_new(o, "workers", workers);
-    return o;
 }
 
 /* Control bytes but for the ends of lines: nobody means them, and JSON makes six of each. */
@@ -233,16 +171,14 @@ json_t *job_view_store_json(const struct store_stats *store)
                      (json_int_t)store->queries);
 }
 
-json_t *job_view_json(const struct member_view *view, const struct store_stats *store,
-                      int64_t now_ms)
+void job_view_append(const struct member_view *view, const struct store_stats *store,
+                     int64_t now_ms, struct mu_buf *out)
 {
-    json_t *nodes = json_array();
     int joined = 0;
     int spares = 0;
     for (uint32_t i = 0; i < view->node_count; i++) {
         joined += view->nodes[i]->state != MEMBER_NODE_GONE;
-        spares += is_spare(view, view->nodes[i]);
-        json_array_append_new(nodes, node_json(view, view->nodes[i], now_ms));
+        spares += job_nodes_is_spare(view, view->nodes[i]);
     }
     json_t *o = job_view_summary_json(view);
     json_object_set_new(o, "restarts_used", json_integer(view->restarts_used));
@@ -252,9 +188,19 @@ json_t *job_view_json(const struct member_view *view, const struct store_stats *
     if (store != NULL) {
         json_object_set_new(o, "store", job_view_store_json(store));
     }
-    json_object_set_new(o, "nodes", nodes);
     json_object_set_new(o, "events", job_view_events_json(view, EVENT_RING_SIZE, SIZE_MAX));
     json_object_set_new(o, "events_dropped",
                         json_integer((json_int_t)event_ring_dropped(view->events)));
-    return o;
+    job_view_append_open(o, "nodes", out);
+    job_nodes_append(view, now_ms, out);
+    mu_buf_append_u8(out, '}');
+    json_decref(o);
+}
+
+void job_view_append_open(const json_t *object, const char *name, struct mu_buf *out)
+{
+    char *text = json_dumps(object, JSON_COMPACT);
+    mu_buf_append(out, text, strlen(text) - 1);
+    mu_buf_printf(out, ",\"%s\":", name);
+    free(text);
 }

@@ -35,6 +35,12 @@ json_t *job_view_text_json(const char *text);
 /* Of any store: a job's, the shared one. A new reference, owned by the caller. */
 json_t *job_view_store_json(const struct store_stats *store);
 
-/* One job. A new reference, owned by the caller. `store` may be NULL. */
-json_t *job_view_json(const struct member_view *view, const struct store_stats *store,
-                      int64_t now_ms);
+/* Append one job, nodes and all. `store` may be NULL. */
+void job_view_append(const struct member_view *view, const struct store_stats *store,
+                     int64_t now_ms, struct mu_buf *out);
+
+/*
+ * Append an object that is not empty, up to the value of one more member, which the caller appends
+ * as well as the brace at the end.
+ */
+void job_view_append_open(const json_t *object, const char *name, struct mu_buf *out);

@@ -193,7 +193,17 @@ static json_t *port_json(const struct coordinator *c)
 
 char *job_status_document(struct coordinator *c, struct mu_slice run_id)
 {
-    json_t *jobs = json_array();
+    char id[24];
+    snprintf(id, sizeof(id), "%016llx", (unsigned long long)c->member_config.coordinator_id);
+    struct store_stats shared = uv_store_server_stats(c->shared_store);
+    json_t *document = json_pack(
+        "{s:s, s:s, s:b, s:I, s:o, s:o}", "muster", MUSTER_VERSION, "coordinator", id, "embedded",
+        c->member_config.embedded_agent != 0, "dropped_connections", (json_int_t)c->port.dropped,
+        "port", port_json(c), "shared_store", job_view_store_json(&shared));
+    struct mu_buf out = {0};
+    job_view_append_open(document, "jobs", &out);
+    json_decref(document);
+    const char *before = "[";
     struct job *job;
     TAILQ_FOREACH (job, &c->jobs, link) {
         if (run_id.len > 0 && !mu_slice_eq(run_id, mu_slice_of(job->run_id))) {
@@ -204,18 +214,10 @@ char *job_status_document(struct coordinator *c, struct mu_slice run_id)
         if (job->store != NULL) {
             stats = uv_store_server_stats(job->store);
         }
-        json_array_append_new(
-            jobs, job_view_json(&view, view.round > 0 ? &stats : NULL, coordinator_now(c)));
+        mu_buf_append(&out, before, 1);
+        before = ",";
+        job_view_append(&view, view.round > 0 ? &stats : NULL, coordinator_now(c), &out);
     }
-    char id[24];
-    snprintf(id, sizeof(id), "%016llx", (unsigned long long)c->member_config.coordinator_id);
-    struct store_stats shared = uv_store_server_stats(c->shared_store);
-    json_t *document =
-        json_pack("{s:s, s:s, s:b, s:I, s:o, s:o, s:o}", "muster", MUSTER_VERSION, "coordinator",
-                  id, "embedded", c->member_config.embedded_agent != 0, "dropped_connections",
-                  (json_int_t)c->port.dropped, "port", port_json(c), "shared_store",
-                  job_view_store_json(&shared), "jobs", jobs);
-    char *text = json_dumps(document, JSON_COMPACT);
-    json_decref(document);
-    return text;
+    mu_buf_printf(&out, "%s]}", before[0] == '[' ? "[" : "");
+    return mu_buf_take_text(&out);
 }

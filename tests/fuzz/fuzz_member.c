@@ -259,7 +259,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_view();
     }
     struct member_view v = member_look(m);
-    json_decref(job_view_json(&v, NULL, now));
+    struct mu_buf text = {0};
+    job_view_append(&v, NULL, now, &text);
+    json_t *document = json_loadb((const char *)text.data, text.len, 0, NULL);
+    MU_REQUIRE(document != NULL);
+    json_decref(document);
+    mu_buf_fini(&text);
     for (int i = 0; member_deadline(m) != INT64_MAX; i++) {
         MU_REQUIRE(i < MAX_TICKS);
         now = member_deadline(m) > now ? member_deadline(m) : now;
