@@ -8,6 +8,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+enum {
+    EFFECTS_KEPT = 1024
+}; /* room for so many; more is for a moment, when all are told something */
+
 const char *member_state_name(enum member_state state)
 {
     static const char *const names[] = {
@@ -155,6 +159,11 @@ const struct member_effect *member_take(struct member *m)
     if (m->effect_head == m->effect_count) {
         m->effect_head = 0;
         m->effect_count = 0;
+        if (m->effect_cap > EFFECTS_KEPT) {
+            free(m->effects);
+            m->effects = NULL;
+            m->effect_cap = 0;
+        }
         return NULL;
     }
     return &m->effects[m->effect_head++];
