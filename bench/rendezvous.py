@@ -15,7 +15,7 @@ from pathlib import Path
 from driver import machine, positive
 from job import free_port, is_listening, wait_until
 from store_report import number, rows, spread
-from store_servers import find_torch, raise_file_limit
+from store_servers import FIFO_PRIORITY, find_torch, raise_file_limit
 
 ROOT = Path(__file__).resolve().parent.parent
 SPARE_FILES = 512  # of the coordinator: those it keeps free, and its own
@@ -51,6 +51,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--torch-limit", metavar="S", type=float, default=60,
                         help="how long that may take (60)")
     parser.add_argument("--runs", type=positive, help="of each (7; torchrun's: 3)")
+    parser.add_argument("--fifo", action="store_true",
+                        help="muster and bare under SCHED_FIFO, on a machine that is not quiet")
     parser.add_argument("--quick", action="store_true", help="100,1000,10000; torchrun 8,64; 3 runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every single value too")
     args = parser.parse_args()
@@ -64,7 +66,8 @@ def parse() -> argparse.Namespace:
 
 
 class MeetBench:
-    def __init__(self, build: Path) -> None:
+    def __init__(self, build: Path, is_fifo: bool) -> None:
+        self.is_fifo = is_fifo
         self.programs = build / "bench"
         self.muster = Path(os.environ.get("MUSTER_BIN", build / "muster")).resolve()
         self.torch = find_torch(ROOT)
@@ -74,13 +77,18 @@ class MeetBench:
         self.troubles.append(what)
         print(what, file=sys.stderr)
 
+    def place(self) -> None:
+        """In a child: before all else of the machine, if that was asked for."""
+        if self.is_fifo:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(FIFO_PRIORITY))
+
     def load(self, server: subprocess.Popen[str], port: int, agents: int,
              more: list[str]) -> Sample | None:
         argv = [str(self.programs / "rendezvous_load"), "--agents", str(agents), "--port",
                 str(port), "--pid", str(server.pid), "--slots", str(SLOTS), *more]
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=RUN_LIMIT_S,
-                                  check=False)
+                                  check=False, preexec_fn=self.place)
         except subprocess.TimeoutExpired:
             self.trouble(f"{agents} agents: not done within {RUN_LIMIT_S} s")
             return None
@@ -95,13 +103,14 @@ class MeetBench:
     def run_muster(self, agents: int) -> Sample | None:
         port = free_port()
         server = subprocess.Popen([str(self.muster), "serve", "--listen", f"127.0.0.1:{port}"],
-                                  stderr=subprocess.DEVNULL, text=True)
+                                  stderr=subprocess.DEVNULL, text=True, preexec_fn=self.place)
         wait_until(lambda: is_listening(port), 10)
         return self.load(server, port, agents, [])
 
     def run_bare(self, agents: int) -> Sample | None:
         server = subprocess.Popen([str(self.programs / "bare_meet"), str(agents)],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                  preexec_fn=self.place)
         assert server.stdout is not None
         return self.load(server, int(server.stdout.readline()), agents, ["--bare"])
 
@@ -189,7 +198,7 @@ def measure(bench: MeetBench, args: argparse.Namespace) -> Cells:
 def main() -> int:
     args = parse()
     build = (ROOT / os.environ.get("MUSTER_BUILD", "build/release")).resolve()
-    bench = MeetBench(build)
+    bench = MeetBench(build, args.fifo)
     most = raise_file_limit() - SPARE_FILES
     notes = []
     if any(n > most for n in args.agents):
@@ -200,7 +209,8 @@ def main() -> int:
         args.torch_agents = []
     load = os.getloadavg()[0]
     cells = measure(bench, args)
-    print(f"{machine()}. Load average {load:.2f} before, {os.getloadavg()[0]:.2f} after.\n")
+    print(f"{machine()}. Load average {load:.2f} before, {os.getloadavg()[0]:.2f} after. "
+          f"muster and bare {'under SCHED_FIFO' if args.fifo else 'without SCHED_FIFO'}.\n")
     for note in notes + bench.troubles:
         print(note + "\n")
     for n in args.agents:
