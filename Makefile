@@ -215,8 +215,8 @@ bench-rendezvous: all $(BENCH) ## thousands of agents that meet, beside torchrun
 	@MUSTER_BUILD=$(B) bench/rendezvous.sh $(RENDEZVOUS)
 
 # ---- lint ----
-.PHONY: lint format format-check check-layers check-headers check-man tidy cppcheck shellcheck
-lint: format-check check-layers check-headers check-man cppcheck shellcheck tidy ## everything that reads and does not run
+.PHONY: lint format format-check check-layers check-headers check-man check-faults tidy cppcheck shellcheck
+lint: format-check check-layers check-headers check-man check-faults cppcheck shellcheck tidy ## everything that reads and does not run
 
 format: ## rewrite all C files with clang-format
 	$(CLANG_FORMAT) -i $(ALL_C)
@@ -236,6 +236,10 @@ check-headers:
 check-man: $(MAN)
 	$(if $(MAN),$(Q)mandoc -T lint -W warning $(MAN))
 	$(Q)scripts/check-store-man.sh
+
+check-faults:
+	$(call say,FAULTS,docs/FAULTS.md)
+	$(Q)scripts/fault-table.py --check
 
 tidy: $(TIDY)
 
