@@ -277,6 +277,10 @@ class Cell:
             for cleanup in reversed(self.case.cleanups):
                 cleanup()
 
+    def abandon(self) -> None:
+        if hasattr(self, "hosts"):
+            self.hosts.call("down")
+
     def story(self) -> str:
         """What the processes said, for a cell that failed."""
         lines = []
@@ -298,12 +302,18 @@ def run_phase(t: Case, phase: str, python: Optional[str] = None) -> None:
     for served in (False, True):
         for fault in FAULTS:
             if outcome_of(fault, phase, served) and wanted(f"{phase}/{fault.name}/{SERVED[served]}"):
-                directory = t.dir / f"cell{len(cells)}"
+                directory = t.dir / f"{phase}{len(cells)}"
                 directory.mkdir()
                 cells.append(Cell(directory, t.mark, phase, fault, served, python))
     jobs = int(os.environ.get("MUSTER_FAULTS_JOBS", "4" if python else "12"))
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        results = list(pool.map(attempt, cells))
+        try:
+            results = list(pool.map(attempt, cells))
+        except KeyboardInterrupt:  # the time limit, or a person: what is under way ends with its hosts
+            pool.shutdown(wait=False, cancel_futures=True)
+            for cell in cells:
+                cell.abandon()
+            raise
     problems = [problem for problem in results if problem]
     seen = {cell.name: round(cell.took, 2) for cell, problem in zip(cells, results)
             if not problem and cell.took is not None}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from fault_matrix import run_phase
-from fault_table import PHASES
 from muster import Case
 from procs import Skip
 from test_torch import torch_python
@@ -37,9 +36,23 @@ def test_faults_with_torch_while_running(t: Case) -> None:
     run_phase(t, "running", torch_python())
 
 
-def test_faults_with_torch_in_all_other_phases(t: Case) -> None:
+def on_request(t: Case, phase: str) -> None:
     if os.environ.get("MUSTER_FAULTS_TORCH") != "all":
-        raise Skip("some ten minutes: MUSTER_FAULTS_TORCH=all")
-    for phase in PHASES:
-        if phase != "running":
-            run_phase(t, phase, torch_python())
+        raise Skip("some three minutes: MUSTER_FAULTS_TORCH=all")
+    run_phase(t, phase, torch_python())
+
+
+def test_faults_with_torch_while_joining(t: Case) -> None:
+    on_request(t, "joining")
+
+
+def test_faults_with_torch_while_a_spare_stands_by(t: Case) -> None:
+    on_request(t, "spare")
+
+
+def test_faults_with_torch_while_stopping(t: Case) -> None:
+    on_request(t, "stopping")
+
+
+def test_faults_with_torch_while_restarting(t: Case) -> None:
+    on_request(t, "restarting")
