@@ -68,7 +68,7 @@ FAULTS = (
     Fault("packets from a node lost", "node silent", ("net node cut-out",)),
     Fault("packets from a node lost, healed in time", "passing", ("net node cut-out", "wait 1.5", "net node heal"), **_BACK),
     Fault("node without power", "node silent", ("net node crash",)),
-    Fault("30 % of a node's packets lost", "passing", ("net node loss 30", "wait 3"), node_timeout=30, slack=20),
+    Fault("30 % of a node's packets lost", "passing", ("net node loss 30", "wait 3"), node_timeout=30, slack=35),
     Fault("500 ms of delay each way", "passing", ("net node delay 500", "wait 3"), node_timeout=6, slack=6),
     Fault("a node's clock set an hour ahead", "passing", ("clock 3600", "wait 1")),
     Fault("a node's clock set an hour back", "passing", ("clock -3600", "wait 1")),
