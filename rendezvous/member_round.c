@@ -102,6 +102,10 @@ void member_round_check(struct member *m)
     if ((m->state != MEMBER_RUNNING && m->state != MEMBER_STOPPING) || !is_round_over(m)) {
         return;
     }
+    /* A coordinator in an agent leaves with it at the end: who may come back would find nobody. */
+    if (m->away_count > 0 && m->config.embedded_agent != 0) {
+        return;
+    }
     if (m->stop_signo != 0) {
         member_end(m, 128 + m->stop_signo);
     } else if (!m->failure.is_set && is_success(m)) {

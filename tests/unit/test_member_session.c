@@ -187,6 +187,42 @@ static void test_comes_back_after_the_end(void **state)
     assert_false(member_knows(m, &h));
 }
 
+/* Where the coordinator lives in an agent that leaves at the end, the end waits. */
+static void test_end_waits_for_who_is_away(void **state)
+{
+    (void)state;
+    run_two(0);
+    for (uint32_t node = 0; node < 2; node++) {
+        hear_exit(node, 1, 0, 0);
+        hear_exit(node, 1, 1, 0);
+    }
+    hear_stopped(1, 1, 0);
+    break_off(1);
+    hear_stopped(0, 1, 0);
+    assert_int_equal(state_now(), MEMBER_RUNNING);
+    forget();
+    struct ctl_hello h = session_of(1);
+    h.is_busy = 0;
+    come_back(&h);
+    expect("1 WELCOME back; 0 END 0; 1 END 0; over 0");
+}
+
+static void test_end_does_not_wait_for_ever(void **state)
+{
+    (void)state;
+    run_two(0);
+    for (uint32_t node = 0; node < 2; node++) {
+        hear_exit(node, 1, 0, 0);
+        hear_exit(node, 1, 1, 0);
+    }
+    hear_stopped(1, 1, 0);
+    break_off(1);
+    hear_stopped(0, 1, 0);
+    pass(6000, 1);
+    assert_int_equal(state_now(), MEMBER_ENDED);
+    assert_int_equal(member_look(m).exit_status, 0);
+}
+
 /* It was given up, and the job has ended without it: that is still its end, too. */
 static void test_given_up_before_the_end(void **state)
 {
@@ -364,6 +400,10 @@ int main(void)
         TEST(test_adopts_the_later_round),
         TEST(test_does_not_adopt),
         TEST(test_waits_for_a_round_to_adopt),
+        cmocka_unit_test_setup_teardown(test_end_waits_for_who_is_away, rig_setup_embedded,
+                                        rig_teardown),
+        cmocka_unit_test_setup_teardown(test_end_does_not_wait_for_ever, rig_setup_embedded,
+                                        rig_teardown),
         cmocka_unit_test_setup_teardown(test_embedded_does_not_adopt, rig_setup_embedded,
                                         rig_teardown),
     };
