@@ -166,7 +166,7 @@ def test_nvml_hangs(t: Case) -> None:
     t.workers(1, turn=1)
     said = "the NVIDIA driver's library has not answered for 1.0 s"
     node.says(said)
-    t.tell("exit.1.0", "3")
+    t.tell("exit.1.0", "4")  # not the same way
     t.workers(1, turn=2)
     finish(t, node.agent)
     expect(node.agent.err.count(said) == 1, "a library that hangs was asked again")

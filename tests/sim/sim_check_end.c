@@ -133,7 +133,9 @@ static void check_must_succeed(struct sim *s)
         sim_violate(s, "%u rounds, and nothing happened that costs one", s->check.begun);
     }
     for (uint32_t i = 0; i < s->agent_count; i++) {
-        if (s->agents[i].exit_status != 0) {
+        /* A coordinator in an agent goes with the end, and with it an END that was on its way. */
+        bool is_late = s->config.host >= 0 && s->check.has_end && !s->agents[i].got_end;
+        if (s->agents[i].exit_status != 0 && !is_late) {
             sim_violate(s, "%s ends with %d, and nothing happened that costs its place",
                         s->agents[i].name, s->agents[i].exit_status);
         }

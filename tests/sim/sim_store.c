@@ -183,7 +183,7 @@ static void at_store(struct sim *s, struct sim_client *c, const struct sim_event
     }
     s->store_keys += e->order == MESSAGE_WITH_KEY;
     uint64_t waiting = store_get_stats(s->store).waiting;
-    if (s->store_keys == c->count && waiting > 0) {
+    if (c->round == s->store_round && s->store_keys == c->count && waiting > 0) {
         sim_violate(s, "every key of round %u is there, and %llu clients wait", s->store_round,
                     (unsigned long long)waiting);
     }
