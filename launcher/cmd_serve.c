@@ -20,7 +20,7 @@ struct serve {
     uv_loop_t loop;
     uv_signal_t signals[3];
     size_t signal_count;             /* of those in use */
-    uv_check_t check;                /* while stopping: has every job ended? */
+    uv_prepare_t prepare;            /* while stopping: has every job ended? */
     bool is_stopping;                /* told to by a signal */
     struct coordinator *coordinator; /* owned */
     struct uv_out *err_out;          /* owned: who reads standard error must not stop the jobs */
@@ -34,14 +34,14 @@ static void finish(struct serve *s)
     for (size_t i = 0; i < s->signal_count; i++) {
         uv_close((uv_handle_t *)&s->signals[i], NULL);
     }
-    uv_close((uv_handle_t *)&s->check, NULL);
+    uv_close((uv_handle_t *)&s->prepare, NULL);
     uv_out_unref(s->err_out);
 }
 
-/* At the end of each turn of the loop: jobs end in one. */
-static void on_check(uv_check_t *check)
+/* Before each wait of the loop: jobs end in what goes before, timers too. */
+static void on_prepare(uv_prepare_t *prepare)
 {
-    struct serve *s = check->data;
+    struct serve *s = prepare->data;
     if (coordinator_count_jobs(s->coordinator) == 0) {
         finish(s);
     }
@@ -72,7 +72,7 @@ static void on_signal(uv_signal_t *handle, int signo)
     }
     mu_log(MU_LOG_NOTICE, "%s: stopping %u job%s; again to close now", name, jobs,
            jobs == 1 ? "" : "s");
-    uv_check_start(&s->check, on_check);
+    uv_prepare_start(&s->prepare, on_prepare);
 }
 
 static int watch_signals(struct serve *s, struct mu_err *err)
@@ -130,8 +130,8 @@ static int serve(struct serve *s, const struct options *opts, struct mu_err *err
     if (s->err_out == NULL) {
         return -1;
     }
-    uv_check_init(&s->loop, &s->check);
-    s->check.data = s;
+    uv_prepare_init(&s->loop, &s->prepare);
+    s->prepare.data = s;
     s->coordinator = coordinator_new(&s->loop, &config);
     int rc = listen_on(s, &opts->listen, err);
     rc = rc == 0 ? watch_signals(s, err) : rc;

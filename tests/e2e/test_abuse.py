@@ -12,7 +12,7 @@ import sys
 from muster import MUSTER, PATIENCE, WORKER, Case, expect, need_root, need_tools
 from procs import Proc, wait_for
 
-PREFACE = b"\x9dmst" + struct.pack("<HH", 3, 0)
+PREFACE = b"\x9dmst" + struct.pack("<HH", 4, 0)
 LIMIT = 90
 
 
@@ -28,9 +28,10 @@ def hello(run_id: bytes = b"j", nodes: int = 1, node_timeout_ms: int = 5000) -> 
     """What an agent begins with: the preface and HELLO; see include/muster/ctl_msg.def."""
     return PREFACE + frame(1, text(run_id) + struct.pack("<Q", 1) + text(b"n")
                            + struct.pack("<IIii", 1, 1, -1, -1) + text(b"default")
-                           + struct.pack("<III", nodes, nodes, 0)
+                           + struct.pack("<IIIBII", nodes, nodes, 0, 0, 0, 0)
+                           + struct.pack("<qq", 0, 0) + text(b"") + text(b"")
                            + struct.pack("<qqqq", 60000, 0, node_timeout_ms, 0)
-                           + struct.pack("<IB", 0, 0) + text(b""))
+                           + struct.pack("<BQIBIIIIIII", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) + text(b""))
 
 
 def exited(tail: bytes) -> bytes:
