@@ -109,6 +109,8 @@ void agent_connected(struct agent *a, int64_t now_ms)
     const struct agent_config *c = &a->config;
     a->is_linked = true;
     a->has_said_busy = a->has_workers || a->stuck_round != 0;
+    bool is_remnant = a->is_given_up || a->stuck_round != 0;
+    enum ctl_busy busy = is_remnant ? CTL_BUSY_REMNANT : CTL_BUSY_ROUND;
     a->welcome_ms = now_ms + AGENT_WELCOME_WAIT_MS;
     next_beat(a);
     struct ctl_msg msg = {
@@ -138,7 +140,7 @@ void agent_connected(struct agent *a, int64_t now_ms)
                   .wants_report = c->wants_report,
                   .coordinator_id = a->coordinator_id,
                   .current_round = a->assignment.round,
-                  .is_busy = a->has_said_busy,
+                  .is_busy = a->has_said_busy ? (uint8_t)busy : CTL_BUSY_NO,
                   .restart_count = a->assignment.restart_count,
                   .place = a->assignment.node_rank,
                   .node_count = a->assignment.node_count,
@@ -237,8 +239,8 @@ void agent_link_welcome(struct agent *a, const struct ctl_welcome *w)
     int64_t sent_ms = a->beat_ms[a->beat % AGENT_BEATS]; /* HELLO was the last one */
     a->counted_ms = sent_ms + a->timeout_ms;
     prolong_lease(a, sent_ms);
-    agent_say(a, MU_LOG_INFO, "%s job '%s' at %s", w->is_resumed ? "back in" : "joined",
-              a->config.run_id, a->config.coordinator);
+    agent_say(a, w->is_resumed ? MU_LOG_NOTICE : MU_LOG_INFO, "%s job '%s' at %s",
+              w->is_resumed ? "back in" : "joined", a->config.run_id, a->config.coordinator);
     if (a->signo != 0) {
         agent_tell(a, &(struct ctl_msg){.type = CTL_LEAVE,
                                         .leave = {.signo = a->signo, .reason = mu_slice_of("")}});
@@ -320,8 +322,9 @@ static void lease_over(struct agent *a)
     agent_say(
         a, MU_LOG_ERROR,
         "cut off from the coordinator at %s for %.1f s (%s): others may take this node's place "
-        "now, stopping its workers",
-        a->config.coordinator, (double)a->timeout_ms / 1e3, why);
+        "now%s",
+        a->config.coordinator, (double)a->timeout_ms / 1e3, why,
+        a->has_workers ? ", stopping its workers" : "");
     agent_link_close(a);
     agent_give_up(a, 1, fence_ms(a));
 }

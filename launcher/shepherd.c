@@ -210,7 +210,6 @@ static void serve(struct shepherd *s)
             is_certain = true;
             continue; /* what was there may have ended meanwhile */
         }
-        shepherd_check_lease(s);
         if (s->is_killing) {
             shepherd_kill_pass(s);
         }
@@ -219,6 +218,7 @@ static void serve(struct shepherd *s)
             {.fd = s->has_agent ? s->spec->control_fd : -1, .events = POLLIN},
         };
         if (poll(fds, 2, poll_timeout(s)) <= 0) {
+            shepherd_check_lease(s);
             continue;
         }
         if (fds[0].revents != 0) {
@@ -229,6 +229,7 @@ static void serve(struct shepherd *s)
         if (fds[1].revents != 0) {
             shepherd_take_orders(s);
         }
+        shepherd_check_lease(s); /* after the orders: another one may have waited there */
     }
 }
 

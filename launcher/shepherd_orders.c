@@ -171,17 +171,8 @@ static void lose_agent(struct shepherd *s)
     order_kill(s);
 }
 
-void shepherd_take_orders(struct shepherd *s)
+static void carry_out(struct shepherd *s, struct shepherd_order order)
 {
-    struct shepherd_order order;
-    ssize_t n = recv(s->spec->control_fd, &order, sizeof(order), MSG_DONTWAIT);
-    if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
-        return;
-    }
-    if (n != (ssize_t)sizeof(order)) {
-        lose_agent(s);
-        return;
-    }
     switch (order.kind) {
     case SHEPHERD_SIGNAL_TREE:
         order_signal_tree(s, order.signo);
@@ -198,5 +189,24 @@ void shepherd_take_orders(struct shepherd *s)
     case SHEPHERD_LEASE:
         order_lease(s, order.span_ms);
         break;
+    }
+}
+
+void shepherd_take_orders(struct shepherd *s)
+{
+    while (s->has_agent) {
+        struct shepherd_order order;
+        ssize_t n = recv(s->spec->control_fd, &order, sizeof(order), MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0 && errno == EAGAIN) {
+            return;
+        }
+        if (n == (ssize_t)sizeof(order)) {
+            carry_out(s, order);
+        } else {
+            lose_agent(s);
+        }
     }
 }

@@ -243,9 +243,8 @@ static void carry_out(struct uv_agent *a)
             uv_agent_workers_signal(a, e);
             break;
         case AGENT_LEASE:
-            if (a->procs != NULL && !uv_agent_is_whole_job(a)) {
-                uv_procs_lease(a->procs, e->until_ms - now_ms(a));
-            }
+            a->lease_ms = e->until_ms;
+            uv_agent_workers_lease(a);
             break;
         case AGENT_LOOK:
             uv_agent_workers_look(a, e->msg.whose);

@@ -63,6 +63,7 @@ struct uv_agent {
     char *attempt_dir;                  /* owned; of this round, NULL: none */
     struct uv_procs *procs;             /* owned; NULL while no round runs */
     struct uv_agent_watchdog *watchdog; /* owned; NULL: not asked for */
+    int64_t lease_ms;                   /* by when workers must be gone; 0: nothing was said */
     bool is_unbound_told;               /* that workers are not bound as they should be */
     struct uv_gpu_wait *gpu_wait;       /* owned; NULL: no round ran yet, or there is no need */
     bool is_waiting_for_gpus;           /* the workers of `next` are to be started after that */
@@ -99,6 +100,7 @@ void uv_agent_output_close(struct uv_agent *a);  /* fine if it was opened in par
 
 /* ---- uv_agent_workers.c ---- */
 void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment);
+void uv_agent_workers_lease(struct uv_agent *a); /* lease_ms has changed */
 void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e);
 void uv_agent_workers_look(struct uv_agent *a, struct ctl_whose w);
 void uv_agent_workers_close(struct uv_agent *a); /* no event after it; what runs is killed */

@@ -30,9 +30,14 @@ static void start_now(struct uv_agent *a, const struct assignment *assignment);
 static void on_gpus_free(void *arg)
 {
     struct uv_agent *a = arg;
-    a->is_waiting_for_gpus = false;
-    start_now(a, &a->next);
+    /* After a pause of this process the lease may be over: that comes first, and ends the wait. */
+    agent_tick(a->engine, uv_agent_now(a));
     uv_agent_carry_out(a);
+    if (a->is_waiting_for_gpus) {
+        a->is_waiting_for_gpus = false;
+        start_now(a, &a->next);
+        uv_agent_carry_out(a);
+    }
 }
 
 /* With the first workers that run: until then nothing is done, for the start is not to wait. */
@@ -235,6 +240,7 @@ static int start(struct uv_agent *a, const struct assignment *assignment, struct
     if (output != NULL) {
         struct uv_procs_spec procs = {.workers = commands, .count = count, .output = output};
         a->procs = uv_procs_start(&a->loop, &procs, &procs_handlers, a, err);
+        uv_agent_workers_lease(a); /* it may have been told while GPU memory was waited for */
     }
     worker_env_free(we); /* the shepherd has its own copy since the fork */
     return a->procs != NULL ? 0 : -1;
@@ -289,6 +295,13 @@ void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e)
         uv_procs_kill(a->procs);
     }
     uv_agent_causes_stop_sent(a);
+}
+
+void uv_agent_workers_lease(struct uv_agent *a)
+{
+    if (a->procs != NULL && a->lease_ms != 0 && !uv_agent_is_whole_job(a)) {
+        uv_procs_lease(a->procs, a->lease_ms - uv_agent_now(a));
+    }
 }
 
 void uv_agent_workers_look(struct uv_agent *a, struct ctl_whose w)

@@ -25,6 +25,9 @@ static bool has_lost_culprit(const struct member *m)
 /* From the start of the round's last worker to the moment it was stopped; -1: not all started. */
 static int64_t uptime_ms(const struct member *m)
 {
+    if (m->is_adopted) {
+        return INT64_MAX; /* it was running long before we were */
+    }
     uint32_t placed = 0;
     for (uint32_t i = 0; i < m->node_count; i++) {
         placed += member_node_is_placed(m->nodes[i]);

@@ -42,6 +42,7 @@ struct member {
 
     bool has_formed;           /* there was a round of ours */
     bool is_adopted;           /* the round is that of a coordinator before this one */
+    bool has_waited;           /* for agents of a coordinator before this one */
     bool is_adopted_busy;      /* an agent came back with workers of it */
     uint32_t adopted_first_id; /* nodes of an adopted round are numbered by place, from this one */
     uint32_t round;            /* 0: none yet */

@@ -257,7 +257,8 @@ static void wait_for_others(struct member *m, const struct ctl_hello *hello)
 {
     bool is_of_former =
         hello->coordinator_id != 0 && hello->coordinator_id != m->config.coordinator_id;
-    if (is_of_former && !m->has_formed && m->config.embedded_agent == 0 && m->fence_ms == 0) {
+    if (is_of_former && !m->has_formed && m->config.embedded_agent == 0 && !m->has_waited) {
+        m->has_waited = true; /* once: their leases are over then */
         m->fence_ms = m->now_ms + m->node_timeout_ms + m->node_timeout_ms / MEMBER_FENCE_OF_TIMEOUT;
     }
 }
@@ -301,6 +302,9 @@ int64_t member_join(struct member *m, const struct ctl_hello *hello, const char 
     n = member_find_agent(m, hello->agent_id);
     if (n != NULL) {
         member_node_gone(m, n, "its connection was lost, and it came back with another", CAUSE_OWN);
+        if (check_hello(m, hello, err) != 0) { /* that was the end of the job */
+            return refuse(m, hello, address, err);
+        }
     }
     if (!m->is_configured) {
         configure(m, hello);

@@ -48,6 +48,7 @@ void member_stop_round(struct member *m, int signo, const char *why)
 {
     int64_t grace_ms = signo == SIGKILL ? 0 : m->grace_ms;
     int64_t deadline_ms = m->now_ms + grace_ms + MEMBER_KILL_ALLOWANCE_MS;
+    m->grow_ms = INT64_MAX; /* a last call ends with its round */
     m->round_signo = signo;
     m->round_kill_ms = m->now_ms + grace_ms;
     free(m->round_why);

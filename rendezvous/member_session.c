@@ -54,15 +54,6 @@ static uint32_t role_world(const struct member *m, const struct member_node *of)
     return world;
 }
 
-static uint32_t count_placed(const struct member *m)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < m->node_count; i++) {
-        count += member_node_is_placed(m->nodes[i]);
-    }
-    return count;
-}
-
 static void send_assignment(struct member *m, const struct member_node *n)
 {
     member_send(m, n,
@@ -70,7 +61,7 @@ static void send_assignment(struct member *m, const struct member_node *n)
                                   .assign = {.round = m->round,
                                              .restart_count = m->history.count,
                                              .node_rank = (uint32_t)n->node_rank,
-                                             .node_count = count_placed(m),
+                                             .node_count = m->node_places,
                                              .first_rank = n->first_rank,
                                              .world_size = m->world_size,
                                              .role_first_rank = n->role_first_rank,
@@ -217,7 +208,8 @@ static void adopt(struct member *m, const struct ctl_hello *h)
 static struct member_node *find_missing(const struct member *m, const struct ctl_hello *h)
 {
     struct member_node *n = member_find_node(m, m->adopted_first_id + h->place);
-    bool is_missing = n != NULL && member_node_is_live(n) && n->agent_id == 0 &&
+    bool is_missing = h->node_count == m->node_places && h->world_size == m->world_size &&
+                      n != NULL && member_node_is_live(n) && n->agent_id == 0 &&
                       n->node_rank == (int32_t)h->place;
     return is_missing ? n : NULL;
 }
@@ -256,7 +248,8 @@ struct member_node *member_session_adopt(struct member *m, const struct ctl_hell
     if (h->current_round > m->last_round) {
         m->last_round = h->current_round;
     }
-    if (h->current_round == 0 || m->config.embedded_agent != 0 || m->stop_signo != 0) {
+    if (h->current_round == 0 || h->is_busy == CTL_BUSY_REMNANT || m->config.embedded_agent != 0 ||
+        m->stop_signo != 0) {
         return NULL;
     }
     if (is_later) {

@@ -61,6 +61,13 @@ enum ctl_owned_answer {
     CTL_OWNED_SOCKET, /* one of them holds the socket */
 };
 
+/* HELLO: may anything of the session's round be alive? */
+enum ctl_busy {
+    CTL_BUSY_NO,
+    CTL_BUSY_ROUND,   /* its workers */
+    CTL_BUSY_REMNANT, /* what is left of a round that this node has no part in any more */
+};
+
 /* END: `culprit` if it is no local rank. */
 enum { CTL_CULPRIT_ELSEWHERE = -1, CTL_CULPRIT_NONE = -2 };
 

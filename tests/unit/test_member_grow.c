@@ -92,6 +92,27 @@ static void test_after_the_last_call(void **state)
     expect_said("node3, node4 joined: a new round with 4 nodes instead of 2");
 }
 
+/* The newcomers of a round that failed meanwhile are in: the next one has a last call of its own.
+ */
+static void test_last_call_ends_with_the_round(void **state)
+{
+    (void)state;
+    hello.max_restarts = 1;
+    run_small(5, JOB_SCALE_UP_NOW);
+    int64_t begin = now;
+    join("node3");
+    now = begin + 2000;
+    hear_exit(0, 1, 0, 3);
+    stop_all(2);
+    assert_int_equal(member_look(m).round, 2);
+    join("node4");
+    int64_t joined = now;
+    pass(joined + hello.last_call_ms - 1, 4);
+    assert_int_equal(state_now(), MEMBER_RUNNING);
+    pass(joined + hello.last_call_ms, 4);
+    assert_int_equal(state_now(), MEMBER_STOPPING);
+}
+
 static void test_newcomer_is_lost_again(void **state)
 {
     (void)state;
@@ -340,6 +361,7 @@ int main(void)
         TEST(test_growth_is_no_failure),
         TEST(test_at_once_when_max_are_here),
         TEST(test_after_the_last_call),
+        TEST(test_last_call_ends_with_the_round),
         TEST(test_newcomer_is_lost_again),
         TEST(test_newcomer_is_lost_while_stopping),
         TEST(test_busy_newcomer),

@@ -330,6 +330,38 @@ static void test_adopts_the_later_round(void **state)
     assert_int_equal(state_now(), MEMBER_RUNNING);
 }
 
+/* What is left of a round that its node was taken out of is no round to take over. */
+static void test_does_not_adopt_a_remnant(void **state)
+{
+    (void)state;
+    struct ctl_hello h = session_of(0);
+    h.is_busy = CTL_BUSY_REMNANT;
+    come_back(&h);
+    expect("0 WELCOME");
+    struct ctl_hello later = session_of(1);
+    later.current_round = 2;
+    assert_int_equal(come_back(&later), 2);
+    expect("round 2; 2 WELCOME back");
+}
+
+/* A round that ran for hours under another coordinator is not one that failed at once. */
+static void test_adopted_rounds_have_run_for_long(void **state)
+{
+    (void)state;
+    hello.max_restarts = 5;
+    hello.min_uptime_ms = 60000;
+    struct ctl_hello h = session_of(1);
+    come_back(&h);
+    struct ctl_hello first = session_of(0);
+    come_back(&first);
+    hear_exit(0, 1, 0, 3);
+    stop_both(1);
+    assert_int_equal(member_look(m).round, 2);
+    hear_exit(0, 2, 0, 3); /* the first time that it fails soon */
+    stop_both(2);
+    assert_int_equal(member_look(m).round, 3);
+}
+
 /* Not of a place that somebody has, nor one embedded in an agent, nor once a round has begun. */
 static void test_does_not_adopt(void **state)
 {
@@ -399,6 +431,8 @@ int main(void)
         TEST(test_adopts_and_one_is_missing),
         TEST(test_adopts_the_later_round),
         TEST(test_does_not_adopt),
+        TEST(test_does_not_adopt_a_remnant),
+        TEST(test_adopted_rounds_have_run_for_long),
         TEST(test_waits_for_a_round_to_adopt),
         cmocka_unit_test_setup_teardown(test_end_waits_for_who_is_away, rig_setup_embedded,
                                         rig_teardown),
