@@ -23,6 +23,7 @@ from procs import Failure, Proc, Skip, alive, describe, wait_for
 
 GRACE, JOIN_TIMEOUT = 4.0, 10.0 * PATIENCE
 MARGIN = 6.0 * PATIENCE  # what a loaded machine adds to a documented time
+IMPORT = 20.0 * PATIENCE  # for new workers to import torch, before anything of them is seen
 START = 30.0 * PATIENCE  # for everything that comes before the fault
 SPARE_HOST, COORDINATOR_HOST = 4, 5
 TORCH_WORKER = str(ROOT / "tests/compat/fault_worker.py")
@@ -157,15 +158,18 @@ class Cell:
 
     # ---- what becomes of it ----
 
+    def margin(self) -> float:
+        return MARGIN + self.fault.slack + (IMPORT if self.python and self.outcome.what == "new" else 0)
+
     def expect_within(self, what: str) -> None:
         self.took = time.monotonic() - self.start
         bound = seconds(self.outcome.within, self.fault.node_timeout, GRACE, self.join_timeout)
-        expect(self.took <= bound + MARGIN + self.fault.slack,
+        expect(self.took <= bound + self.margin(),
                f"{what} after {self.took:.1f} s; documented: {self.outcome.within} = {bound:.1f} s")
 
     def patience(self) -> float:
         bound = seconds(self.outcome.within, self.fault.node_timeout, GRACE, self.join_timeout)
-        return bound + MARGIN + self.fault.slack
+        return bound + self.margin()
 
     def survivors(self) -> dict[int, Proc]:
         return {node: agent for node, agent in self.agents.items() if node not in self.lost}
