@@ -125,7 +125,7 @@ void member_note_refused(struct member *m, const char *address, const char *why)
 /* The coordinator itself is being stopped: `signo` to every worker, exit status 128 + signo. */
 void member_stop(struct member *m, int signo, const char *why, int64_t now_ms);
 
-/* Is, or was at its end, the agent with this session a member of the job? */
+/* Is the agent that says this a member of the job, or was it one when the job ended? */
 bool member_knows(const struct member *m, const struct ctl_hello *hello);
 
 /* Let time pass. To be called at member_deadline(), or at any other moment. */

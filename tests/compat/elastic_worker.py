@@ -16,7 +16,9 @@ def main() -> None:
     while True:
         total = torch.tensor([rank])
         dist.all_reduce(total)
-        print(f"rank {rank}: world {world} sums up to {total.item()}", flush=True)
+        # One write: under "python -u" print() makes two, and lines of two ranks run together.
+        sys.stdout.write(f"rank {rank}: world {world} sums up to {total.item()}\n")
+        sys.stdout.flush()
         if world == wanted:
             break
         time.sleep(0.05)

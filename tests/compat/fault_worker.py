@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from group_worker import total
+
 DIRECTORY = Path(os.environ["E2E_DIR"])
 RANK = int(os.environ["RANK"])
 
@@ -35,12 +37,6 @@ def ignore_sigterm(turn: int) -> None:
         with open(DIRECTORY / f"{turn}.{RANK}.signal", "a") as f:
             f.write(f"{signo}\n")
     signal.signal(signal.SIGTERM, note)
-
-
-def total(value: int) -> int:
-    tensor = torch.tensor([value])
-    dist.all_reduce(tensor)
-    return int(tensor.item())
 
 
 def write_env(turn: int) -> None:

@@ -40,7 +40,9 @@ def main() -> None:
         if total(int(rank == 0 and (directory / f"{job}.go").exists())):
             break
     dist.barrier()
-    print(f"{job}: rank {rank} of {world} done, attempt {attempt}", flush=True)
+    # One write: under "python -u" print() makes two, and lines of two ranks run together.
+    sys.stdout.write(f"{job}: rank {rank} of {world} done, attempt {attempt}\n")
+    sys.stdout.flush()
     os._exit(0)  # torch's teardown aborts now and then on a loaded machine; the work is done
 
 
