@@ -175,8 +175,8 @@ static void on_end(struct agent *a, const struct ctl_end *e)
     a->is_lost = true;
     a->exit_status = e->exit_status >= 0 && e->exit_status <= 255 ? e->exit_status : 1;
     if (a->has_workers) {
-        agent_link_close(a);                              /* there is nobody left to report to */
-        agent_round_stop(a, SIGTERM, a->config.grace_ms); /* of a round we came back with */
+        agent_link_close(a); /* there is nobody left to report to */
+        agent_round_end(a);  /* which we came back with */
     } else {
         agent_leave_with(a, a->exit_status);
     }

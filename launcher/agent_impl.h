@@ -117,6 +117,9 @@ int64_t agent_link_deadline(const struct agent *a);
 
 /* ---- agent_round.c ---- */
 void agent_round_lease(struct agent *a); /* it was prolonged, or workers were started */
+/* The job is over, so nobody takes this place: the workers have their grace time, whatever the
+ * lease. */
+void agent_round_end(struct agent *a);
 void agent_round_assign(struct agent *a, const struct ctl_assign *s);
 void agent_round_stop(struct agent *a, int signo, int64_t grace_ms);
 void agent_round_tick(struct agent *a);

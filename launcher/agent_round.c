@@ -107,6 +107,13 @@ void agent_round_stop(struct agent *a, int signo, int64_t grace_ms)
     a->kill_ms = kill_ms < a->kill_ms ? kill_ms : a->kill_ms;
 }
 
+void agent_round_end(struct agent *a)
+{
+    int64_t margin_ms = a->timeout_ms * (AGENT_FENCE_PERCENT - AGENT_STOP_PERCENT) / 100;
+    agent_effect_add(a, AGENT_LEASE)->until_ms = a->now_ms + a->config.grace_ms + margin_ms;
+    agent_round_stop(a, SIGTERM, a->config.grace_ms);
+}
+
 static void round_over(struct agent *a, uint32_t left)
 {
     a->has_workers = false;

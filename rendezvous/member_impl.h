@@ -2,18 +2,17 @@
 /*
  * The inside of the membership engine, shared by member.c (messages, effects), member_join.c (who
  * is let in), member_index.c (who is here), member_session.c (who comes back), member_time.c
- * (deadlines), member_form.c (forming,
- * assigning ranks), member_ranks.c (numbers of workers), member_grow.c (bigger rounds),
- * member_round.c (stopping, ending), member_decide.c (what follows a failure), member_fail.c
- * (failures and the culprit), member_report.c and member_screen.c (what people read). Nobody else
- * includes it.
+ * (deadlines), member_form.c (forming, assigning ranks), member_ranks.c (numbers of workers),
+ * member_grow.c (bigger rounds), member_round.c (stopping, ending), member_decide.c (what follows a
+ * failure), member_fail.c (failures and the culprit), member_report.c and member_screen.c (what
+ * people read). Nobody else includes it.
  */
 #pragma once
 
 #include "rendezvous/event_ring.h"
 #include "rendezvous/member.h"
-#include "rendezvous/restart_policy.h"
 #include "rendezvous/member_index.h"
+#include "rendezvous/restart_policy.h"
 
 enum {
     MEMBER_KILL_ALLOWANCE_MS = 15 * 1000, /* after the grace time, for SIGKILL to do its work */

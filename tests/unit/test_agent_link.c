@@ -272,6 +272,7 @@ static void test_silence(void **state)
     pass(6499, false);
     expect("");
     pass(6500, false);
+    assert_int_equal(lease, 6000 + 750); /* as it would have been without us */
     expect("kill"); /* the grace time is a second, but others may take this place */
 }
 
@@ -428,6 +429,7 @@ static void test_end_with_workers(void **state)
     run(false);
     hear_end(42);
     expect("reset; signal 15");
+    assert_int_equal(lease, now + 1000 + 250); /* the shepherd gives them their grace time */
     agent_disconnected(a, true, "closed", now);
     agent_signal(a, SIGTERM, now);
     pass(now + 1000, false);
