@@ -270,7 +270,7 @@ void agent_link_welcome(struct agent *a, const struct ctl_welcome *w)
 
 void agent_link_refused(struct agent *a, const struct ctl_refused *r)
 {
-    if (r->may_retry != 0) {
+    if (r->kind == CTL_REFUSAL_RETRY) {
         char why[256];
         snprintf(why, sizeof(why), MU_SLICE_FMT, MU_SLICE_ARG(r->text));
         if (!a->is_welcome) {

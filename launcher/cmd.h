@@ -20,6 +20,7 @@ struct cmd {
 
 int cmd_run(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_help(int argc, char **argv);
@@ -37,6 +38,9 @@ int cmd_main(int argc, char **argv);
  */
 bool cmd_begin(enum options_command command, int argc, char **argv, struct options *ret_opts,
                int *ret_status);
+
+/* Release what cmd_begin() made for `opts`, if it returned true. */
+void cmd_end(struct options *opts);
 
 /* Say what went wrong, once; returns the exit status that goes with it. */
 int cmd_fail(const struct mu_err *err);

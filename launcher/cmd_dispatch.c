@@ -15,6 +15,7 @@
 static const struct cmd commands[] = {
     {"run", "Start and watch the workers of one node of a job", cmd_run},
     {"serve", "Serve the rendezvous as a daemon of its own", cmd_serve},
+    {"check", "Find out whether these nodes are fit to train on", cmd_check},
     {"status", "Show who is in a job, in what state, since when", cmd_status},
     {"version", "Show the version and what muster was built with", cmd_version},
     {"help", "Explain a command", cmd_help},
@@ -40,6 +41,29 @@ int cmd_print(const struct mu_buf *text, struct mu_err *err)
     return 0;
 }
 
+/* A job on this node alone is nobody else's business. */
+static int read_sched(struct options *opts, struct mu_err *err)
+{
+    bool is_of_job = opts->command == OPTIONS_RUN || opts->command == OPTIONS_CHECK;
+    if (!is_of_job || opts->standalone) {
+        return 0;
+    }
+    struct host_view host = host_view_of(environ);
+    struct sched_wish wish = {.scheduler = opts->scheduler, .hostfile = opts->hostfile};
+    struct sched *sched = NULL;
+    if (sched_read(&host, &wish, &sched, err) != 0) {
+        return -1;
+    }
+    opts->sched = sched;
+    return 0;
+}
+
+void cmd_end(struct options *opts)
+{
+    sched_free((struct sched *)(uintptr_t)opts->sched);
+    opts->sched = NULL;
+}
+
 bool cmd_begin(enum options_command command, int argc, char **argv, struct options *ret_opts,
                int *ret_status)
 {
@@ -55,7 +79,8 @@ bool cmd_begin(enum options_command command, int argc, char **argv, struct optio
         mu_buf_fini(&text);
         return false;
     }
-    if (options_check(ret_opts, &err) != 0) {
+    if (read_sched(ret_opts, &err) != 0 || options_check(ret_opts, &err) != 0) {
+        cmd_end(ret_opts);
         *ret_status = cmd_fail(&err);
         return false;
     }

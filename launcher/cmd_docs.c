@@ -110,6 +110,30 @@ static const struct doc docs[] = {
             },
     },
     {
+        .name = "check",
+        .command = OPTIONS_CHECK,
+        .usage = {"muster check [OPTION]... [SCRIPT]"},
+        .purpose = "Find out in seconds whether these nodes are fit to train on: each by itself, "
+                   "compared with the others, and whether all reach each other.",
+        .examples =
+            {
+                {"The nodes of a Slurm allocation:", "srun --ntasks-per-node 1 muster check"},
+                {"With nvcc, and the same script everywhere:",
+                 "srun --ntasks-per-node 1 muster check --require nvcc train.py"},
+            },
+        .environment =
+            {
+                {"MUSTER_<NAME>", "Value of an option that is not on the command line: "
+                                  "`MUSTER_REQUIRE=nvcc` is --require nvcc."},
+            },
+        .exits =
+            {
+                {"0", "Nothing was found that would hinder a job."},
+                {"1", "Something was; it is said what, where and how to mend it."},
+                {"2", "The command line is wrong."},
+            },
+    },
+    {
         .name = "status",
         .command = OPTIONS_STATUS,
         .usage = {"muster status [OPTION]... HOST[:PORT]"},

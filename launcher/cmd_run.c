@@ -97,5 +97,6 @@ int cmd_run(int argc, char **argv)
         rc = uv_agent_run(&opts, environ, world.binding, &status, &err);
     }
     local_world_fini(&world);
+    cmd_end(&opts);
     return rc == 0 ? status : cmd_fail(&err);
 }

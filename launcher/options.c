@@ -289,6 +289,9 @@ void options_origin_name(enum options_id id, enum options_origin origin, char *t
     case OPTIONS_FROM_DEFAULT:
         snprintf(text, size, "default");
         return;
+    case OPTIONS_FROM_SCHED:
+        snprintf(text, size, "scheduler");
+        return;
     case OPTIONS_FROM_CLI:
         snprintf(text, size, "--%s", rows[id].name);
         return;

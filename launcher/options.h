@@ -3,11 +3,13 @@
  * The options of all subcommands, from the one table in options.def.
  *
  * A value comes from the command line, else from MUSTER_<NAME>, else (torchrun's own options) from
- * PET_<NAME>, else from the table; NAME is the long name in upper case with '_' for '-'. Each value
- * remembers which of these it was. Threading: any; nothing here is shared.
+ * PET_<NAME>, else from the scheduler, else from the table; NAME is the long name in upper case
+ * with '_' for '-'. Each value remembers which of these it was. Threading: any; nothing here is
+ * shared.
  */
 #pragma once
 
+#include "launcher/sched.h"
 #include "muster/addr.h"
 #include "muster/err.h"
 #include "muster/exit_codes.h"
@@ -18,7 +20,7 @@
 #include <stdint.h>
 
 /* Bits, so that a row can belong to several. */
-enum options_command { OPTIONS_RUN = 1, OPTIONS_SERVE = 2, OPTIONS_STATUS = 4 };
+enum options_command { OPTIONS_RUN = 1, OPTIONS_SERVE = 2, OPTIONS_STATUS = 4, OPTIONS_CHECK = 8 };
 
 enum options_type {
     OPTIONS_STRING,
@@ -35,6 +37,7 @@ enum options_type {
 /* Where a value comes from; a later one beats an earlier one, whatever the order of setting. */
 enum options_origin {
     OPTIONS_FROM_DEFAULT,
+    OPTIONS_FROM_SCHED,  /* what started this process, see sched.h */
     OPTIONS_FROM_OTHER,  /* another option, see implied_by */
     OPTIONS_FROM_ALSO,   /* a variable of torch's, see also_env */
     OPTIONS_FROM_PET,    /* PET_<NAME> in the environment */
@@ -91,7 +94,9 @@ struct options_range {
 /* Where the job's coordinator is, see options_check.h. */
 struct options_rendezvous {
     bool is_standalone;          /* this node alone: endpoint is 127.0.0.1, port 0 (any free one) */
-    struct mu_endpoint endpoint; /* valid after options_check() */
+    struct mu_endpoint endpoint; /* the first place to look; valid after options_check() */
+    const struct sched *ladder;  /* borrowed; its places and ports are all to be tried, or NULL */
+    bool is_elsewhere;           /* the scheduler says that another node serves it */
 };
 
 #define OPTIONS_FIELD_STRING(field)   const char *field;
@@ -119,11 +124,12 @@ struct options {
     const char *target;                /* status: HOST:PORT as given; NULL if missing */
     struct mu_endpoint target_address; /* status: valid after options_check() */
     struct options_rendezvous rendezvous;
+    const struct sched *sched;     /* borrowed: what started this process; NULL: nothing known */
     struct exit_codes stop_codes;  /* run: of --stop-exit-codes, valid after options_check() */
     struct exit_codes retry_codes; /* run: of --retry-exit-codes, the same */
 
     enum options_origin origin[OPTION_COUNT];
-    char own_rdzv_id[37];                /* storage of a generated rdzv_id */
+    char own_rdzv_id[MU_MAX_NAME + 1];   /* storage of a generated rdzv_id */
     char own_node_name[MU_MAX_NAME + 1]; /* storage of the default node_name */
 };
 

@@ -44,6 +44,20 @@ static int use_master(struct options *opts, struct mu_err *err)
     return 0;
 }
 
+/* On the scheduler's first node, on the first port of the job's that is free there. */
+static int use_sched(struct options *opts, struct mu_err *err)
+{
+    const struct sched *s = opts->sched;
+    struct options_rendezvous *r = &opts->rendezvous;
+    if (mu_endpoint_parse(s->places[0], s->port_count > 0 ? s->ports[0] : MU_DEFAULT_PORT,
+                          &r->endpoint, err) != 0) {
+        return mu_err_wrap(err, "the first node, by %s", s->name);
+    }
+    r->ladder = s;
+    r->is_elsewhere = s->node_index > 0;
+    return 0;
+}
+
 static int find_coordinator(struct options *opts, struct mu_err *err)
 {
     bool is_one_node = most_nodes(opts) == 1;
@@ -69,6 +83,8 @@ static int find_coordinator(struct options *opts, struct mu_err *err)
         }
     } else if (is_one_node) {
         stand_alone(opts);
+    } else if (opts->sched != NULL && opts->sched->place_count > 0) {
+        return use_sched(opts, err);
     } else {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "a job of more than one node needs to know where the coordinator is: "
@@ -200,6 +216,42 @@ static int check_exit_codes(struct options *opts, struct mu_err *err)
     return 0;
 }
 
+/* What the scheduler says and no option does. */
+static int believe_sched(struct options *opts, struct mu_err *err)
+{
+    const struct sched *s = opts->sched;
+    if (s == NULL) {
+        return 0;
+    }
+    char text[32];
+    snprintf(text, sizeof(text), "%u", s->node_count);
+    if (s->node_count > 0 && options_set(opts, OPTION_nnodes, text, OPTIONS_FROM_SCHED, err) != 0) {
+        return mu_err_wrap(err, "the nodes that %s gave to this job", s->name);
+    }
+    snprintf(text, sizeof(text), "%u", s->gpus);
+    if (s->gpus > 0 &&
+        options_set(opts, OPTION_nproc_per_node, text, OPTIONS_FROM_SCHED, err) != 0) {
+        return mu_err_wrap(err, "the GPUs that %s gave to this node", s->name);
+    }
+    if (s->node_name[0] != '\0') {
+        options_set(opts, OPTION_node_name, s->node_name, OPTIONS_FROM_SCHED, NULL);
+    }
+    if (s->run_id[0] != '\0') {
+        options_set(opts, OPTION_rdzv_id, s->run_id, OPTIONS_FROM_SCHED, NULL);
+    }
+    return 0;
+}
+
+/* Where the nodes of a job meet: what `muster run` and `muster check` have in common. */
+static int check_job(struct options *opts, struct mu_err *err)
+{
+    return check_backend(opts, err) != 0 || rdzv_conf_apply(opts, err) != 0 ||
+                   believe_sched(opts, err) != 0 || find_coordinator(opts, err) != 0 ||
+                   check_node(opts, err) != 0
+               ? -1
+               : name_job(opts, err);
+}
+
 static int check_run(struct options *opts, struct mu_err *err)
 {
     if (opts->run_path) {
@@ -217,13 +269,12 @@ static int check_run(struct options *opts, struct mu_err *err)
         return mu_err_set(err, MU_E_USAGE, 0,
                           "--module and --no-python contradict each other: a module needs Python");
     }
-    if (check_backend(opts, err) != 0 || rdzv_conf_apply(opts, err) != 0 ||
-        find_coordinator(opts, err) != 0 || check_node(opts, err) != 0 ||
-        check_exit_codes(opts, err) != 0 || output_plan_check(opts, err) != 0) {
+    if (check_job(opts, err) != 0 || check_exit_codes(opts, err) != 0 ||
+        output_plan_check(opts, err) != 0) {
         return -1;
     }
     check_grace(opts);
-    return name_job(opts, err);
+    return 0;
 }
 
 static int check_status(struct options *opts, struct mu_err *err)
@@ -266,6 +317,8 @@ int options_check(struct options *opts, struct mu_err *err)
     switch (opts->command) {
     case OPTIONS_RUN:
         return check_run(opts, err);
+    case OPTIONS_CHECK:
+        return check_job(opts, err);
     case OPTIONS_SERVE:
         return check_serve(opts, err);
     case OPTIONS_STATUS:

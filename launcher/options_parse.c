@@ -192,6 +192,12 @@ static int read_positional(struct options *opts, char *const *word, bool *ret_en
             return 0;
         }
         break;
+    case OPTIONS_CHECK:
+        if (opts->script == NULL) {
+            opts->script = word[0];
+            return 0;
+        }
+        break;
     case OPTIONS_SERVE:
         break;
     }
@@ -234,6 +240,7 @@ static bool is_bound(const struct options_row *row, enum options_origin origin)
     case OPTIONS_FROM_MUSTER:
         return !row->is_cli_only;
     case OPTIONS_FROM_DEFAULT:
+    case OPTIONS_FROM_SCHED:
     case OPTIONS_FROM_OTHER:
     case OPTIONS_FROM_CLI:
         break;

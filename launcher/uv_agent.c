@@ -302,7 +302,7 @@ static int configure(struct uv_agent *a, struct mu_err *err)
         .pid = (uint32_t)uv_os_getpid(),
         .slots = (uint32_t)o->nproc_per_node,
         .node_rank = (int32_t)o->node_rank,
-        .sched_rank = -1,
+        .sched_rank = o->sched != NULL ? o->sched->node_index : -1,
         .policy = {.min_nodes = (uint32_t)o->nnodes.min,
                    .max_nodes = (uint32_t)o->nnodes.max,
                    .spares = (uint32_t)o->spares,

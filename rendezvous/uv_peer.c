@@ -76,7 +76,7 @@ void peer_send(struct peer *p, const struct ctl_msg *msg)
     mu_buf_fini(&out);
 }
 
-static void refuse(struct peer *p, struct job *job, const char *why, bool may_retry)
+static void refuse(struct peer *p, struct job *job, const char *why, enum ctl_refusal kind)
 {
     const char *address = uv_conn_peer(p->conn);
     mu_log(MU_LOG_WARN, "turned away %s: %s", address, why);
@@ -84,7 +84,7 @@ static void refuse(struct peer *p, struct job *job, const char *why, bool may_re
         member_note_refused(job->member, address, why);
     }
     struct ctl_msg msg = {.type = CTL_REFUSED,
-                          .refused = {.may_retry = may_retry, .text = mu_slice_of(why)}};
+                          .refused = {.kind = (uint8_t)kind, .text = mu_slice_of(why)}};
     peer_send(p, &msg);
     peer_finish(p, LAST_WORDS_MS);
 }
@@ -96,18 +96,18 @@ static bool on_hello(struct peer *p, const struct ctl_hello *hello)
     struct mu_err err = MU_ERR_INIT;
     if (!mu_names_is_label(hello->run_id)) {
         refuse(p, NULL, "a run id must be 1 to 255 bytes of UTF-8 without control characters",
-               false);
+               CTL_REFUSAL_FINAL);
         return false;
     }
     if (c->run_id != NULL && !mu_slice_eq(hello->run_id, mu_slice_of(c->run_id))) {
         mu_err_set(&err, MU_E_REFUSED, 0,
                    "wrong run id '" MU_SLICE_FMT "': this port serves job '%s'",
                    MU_SLICE_ARG(hello->run_id), c->run_id);
-        refuse(p, job_find(c, mu_slice_of(c->run_id)), err.text, false);
+        refuse(p, job_find(c, mu_slice_of(c->run_id)), err.text, CTL_REFUSAL_OTHER_JOB);
         return false;
     }
     if (c->is_stopping) {
-        refuse(p, NULL, "this coordinator is shutting down", true);
+        refuse(p, NULL, "this coordinator is shutting down", CTL_REFUSAL_RETRY);
         return false;
     }
     struct job *job = job_find(c, hello->run_id);
@@ -118,12 +118,12 @@ static bool on_hello(struct peer *p, const struct ctl_hello *hello)
         job = NULL;
     }
     if (job == NULL && (job = job_new(c, hello->run_id, &err)) == NULL) {
-        refuse(p, NULL, err.text, false);
+        refuse(p, NULL, err.text, CTL_REFUSAL_FINAL);
         return false;
     }
     int64_t node = member_join(job->member, hello, uv_conn_peer(p->conn), coordinator_now(c), &err);
     if (node < 0) {
-        refuse(p, job, err.text, err.code == MU_E_CANCELED);
+        refuse(p, job, err.text, err.code == MU_E_CANCELED ? CTL_REFUSAL_RETRY : CTL_REFUSAL_FINAL);
         if (c->run_id == NULL && member_look(job->member).max_nodes == 0) {
             job_free(job); /* it never began: no deadline would ever end it */
         }
@@ -186,7 +186,7 @@ static void on_control_data(struct peer *p)
     if (!p->is_control) {
         int rc = ctl_preface_check(p->partial.data, p->partial.len, &err);
         if (rc < 0) {
-            refuse(p, NULL, err.text, false);
+            refuse(p, NULL, err.text, CTL_REFUSAL_FINAL);
             return;
         }
         if (rc == 0) {

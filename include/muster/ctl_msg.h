@@ -20,7 +20,7 @@
 
 #include <stdint.h>
 
-enum { CTL_VERSION = 4, CTL_PREFACE_LEN = 8, CTL_FIRST_BYTE = 0x9d };
+enum { CTL_VERSION = 5, CTL_PREFACE_LEN = 8, CTL_FIRST_BYTE = 0x9d };
 
 /* One struct per message: struct ctl_hello, struct ctl_assign, ... Strings borrow from the input.
  */
@@ -66,6 +66,13 @@ enum ctl_busy {
     CTL_BUSY_NO,
     CTL_BUSY_ROUND,   /* its workers */
     CTL_BUSY_REMNANT, /* what is left of a round that this node has no part in any more */
+};
+
+/* REFUSED: what the agent may make of it. */
+enum ctl_refusal {
+    CTL_REFUSAL_FINAL,     /* it has no place in this job */
+    CTL_REFUSAL_RETRY,     /* a coordinator of an earlier job is about to leave the port */
+    CTL_REFUSAL_OTHER_JOB, /* the port belongs to another job: its own may be at the next one */
 };
 
 /* END: `culprit` if it is no local rank. */

@@ -17,7 +17,7 @@ from test_torch import torch_python
 LIMIT = 120
 ONE = ["--nproc-per-node", "1"]
 SOON = [*ONE, "--nnodes", "2", "--join-timeout", "3s"]
-MAGIC, HELLO_VERSION = b"\x9dmst", 4
+MAGIC, HELLO_VERSION = b"\x9dmst", 5
 REFUSED = 17
 
 
@@ -180,8 +180,8 @@ class Server:
                     pass
 
 
-def refused(may_retry: bool, text: str) -> bytes:
-    body = struct.pack("<BBI", REFUSED, may_retry, len(text)) + text.encode()
+def refused(kind: int, text: str) -> bytes:
+    body = struct.pack("<BBI", REFUSED, kind, len(text)) + text.encode()
     return struct.pack("<I", len(body)) + body
 
 
@@ -193,9 +193,9 @@ def test_agent_of_another_version(t: Case) -> None:
         got = b""
         while part := peer.recv(4096):
             got += part
-    size, kind, may_retry, length = struct.unpack_from("<IBBI", got)
+    size, message, kind, length = struct.unpack_from("<IBBI", got)
     text = got[10:10 + length].decode()
-    expect(size + 4 == len(got) and kind == REFUSED and not may_retry, f"answer: {got!r}")
+    expect(size + 4 == len(got) and message == REFUSED and kind == 0, f"answer: {got!r}")
     expect(re.search(r"version 1\b.*version \d+.*the same muster on every node", text), f"sentence: {text}")
     first.wait_err("turned away 127.0.0.1", 10 * PATIENCE)
     agents = [first, t.agent("node2", [*ONE, "--nnodes", "2"])]
@@ -205,7 +205,7 @@ def test_agent_of_another_version(t: Case) -> None:
 
 def test_coordinator_of_another_version(t: Case) -> None:
     sentence = "control protocol version 9, this is version 1: run the same muster on every node"
-    Server(t, refused(False, sentence))
+    Server(t, refused(0, sentence))
     expect_sentence(t.agent("node2", SOON), rf"127\.0\.0\.1:{t.port} turned this node away", sentence)
 
 

@@ -153,7 +153,8 @@ static void on_hello(struct sim *s, int32_t link, const struct ctl_hello *hello)
         }
         struct ctl_msg msg = {
             .type = CTL_REFUSED,
-            .refused = {.may_retry = err.code == MU_E_CANCELED, .text = mu_slice_of(err.text)}};
+            .refused = {.kind = err.code == MU_E_CANCELED ? CTL_REFUSAL_RETRY : CTL_REFUSAL_FINAL,
+                        .text = mu_slice_of(err.text)}};
         sim_link_send(s, link, false, &msg, false);
         sim_link_close(s, link, false, false);
     } else {

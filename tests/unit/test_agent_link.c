@@ -63,7 +63,7 @@ static void test_refused_for_now(void **state)
     agent_connected(a, now);
     forget();
     hear(&(struct ctl_msg){.type = CTL_REFUSED,
-                           .refused = {.may_retry = 1, .text = mu_slice_of("ended")}});
+                           .refused = {.kind = CTL_REFUSAL_RETRY, .text = mu_slice_of("ended")}});
     expect("disconnect");
     pass(now + 100, false);
     expect("connect");
@@ -106,8 +106,8 @@ static void test_port_is_taken(void **state)
 static void test_port_is_taken_for_now(void **state)
 {
     (void)state;
-    const struct ctl_msg refused = {.type = CTL_REFUSED,
-                                    .refused = {.may_retry = 1, .text = mu_slice_of("ended")}};
+    const struct ctl_msg refused = {
+        .type = CTL_REFUSED, .refused = {.kind = CTL_REFUSAL_RETRY, .text = mu_slice_of("ended")}};
     start_of(1);
     agent_endpoint_is_here(a);
     agent_connected(a, now);

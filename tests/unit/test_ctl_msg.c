@@ -101,15 +101,17 @@ static const struct vector vectors[] = {
     {"08000000 07 03000000 6a6f62", {.type = CTL_STATUS, .status = {.run_id = STR("job")}}},
     {"0a000000 08 0900000000000000 03",
      {.type = CTL_OWNED, .owned = {.token = 9, .answer = CTL_OWNED_SOCKET}}},
-    {"1b000000 10 8877665544332211 01 01 e803000000000000 8813000000000000",
+    {"27000000 10 8877665544332211 01 01 e803000000000000 8813000000000000 08000000 "
+     "31302e302e302e31",
      {.type = CTL_WELCOME,
       .welcome = {.coordinator_id = 0x1122334455667788,
                   .is_embedded = 1,
                   .is_resumed = 1,
                   .heartbeat_ms = 1000,
-                  .node_timeout_ms = 5000}}},
+                  .node_timeout_ms = 5000,
+                  .master_addr = STR("10.0.0.1")}}},
     {"0a000000 11 01 04000000 66756c6c",
-     {.type = CTL_REFUSED, .refused = {.may_retry = 1, .text = STR("full")}}},
+     {.type = CTL_REFUSED, .refused = {.kind = CTL_REFUSAL_RETRY, .text = STR("full")}}},
     {"10000000 12 02000000 03000000 01 02000000 322f",
      {.type = CTL_WAITING, .waiting = {.joined = 2, .needed = 3, .is_lead = 1, .text = STR("2/")}}},
     {"21000000 13 01000000 02000000 03000000 04000000 05000000 06000000 07000000 08000000",
@@ -292,7 +294,7 @@ static void test_errors(void **state)
 static void test_preface(void **state)
 {
     (void)state;
-    static const uint8_t want[CTL_PREFACE_LEN] = {0x9d, 0x6d, 0x73, 0x74, 0x04, 0x00, 0x00, 0x00};
+    static const uint8_t want[CTL_PREFACE_LEN] = {0x9d, 0x6d, 0x73, 0x74, 0x05, 0x00, 0x00, 0x00};
     struct mu_buf out = {0};
     ctl_preface_append(&out);
     assert_int_equal(out.len, sizeof(want));
@@ -312,7 +314,7 @@ static void test_preface_errors(void **state)
     static const uint8_t other_version[] = {0x9d, 0x6d, 0x73, 0x74, 0x02, 0x01, 0x00, 0x00};
     assert_int_equal(ctl_preface_check(other_version, sizeof(other_version), &err), -1);
     assert_int_equal(err.code, MU_E_PROTOCOL);
-    assert_string_equal(err.text, "control protocol version 258, this is version 4: run the same "
+    assert_string_equal(err.text, "control protocol version 258, this is version 5: run the same "
                                   "muster on every node");
     assert_int_equal(ctl_preface_check("\x9d", 1, &err), 0);
     assert_int_equal(ctl_preface_check("\x9dmsx", 4, &err), -1);

@@ -39,7 +39,10 @@ static void assert_fits(const char *text)
 static const struct {
     const char *name;
     enum options_command command;
-} with_options[] = {{"run", OPTIONS_RUN}, {"serve", OPTIONS_SERVE}, {"status", OPTIONS_STATUS}};
+} with_options[] = {{"run", OPTIONS_RUN},
+                    {"serve", OPTIONS_SERVE},
+                    {"check", OPTIONS_CHECK},
+                    {"status", OPTIONS_STATUS}};
 
 static void test_help_has_every_option(void **state)
 {

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What started this agent, and what it says of the job: a scheduler's, an MPI launcher's or a
+ * container platform's variables, or a file of host names. One reader for each, `sched_<name>.c`;
+ * all of them only read, nothing is run and no name is looked up.
+ *
+ * Options that are given win over all of this (options_check.h).
+ *
+ * Threading: any; blocks on the file system, not for the loop.
+ */
+#pragma once
+
+#include "launcher/host_view.h"
+#include "launcher/hostlist.h"
+#include "muster/err.h"
+#include "muster/limits.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum sched_kind {
+    SCHED_SLURM,
+    SCHED_OPENMPI,
+    SCHED_KUBERNETES,
+    SCHED_FLUX,
+    SCHED_PBS,
+    SCHED_LSF,
+    SCHED_HOSTFILE,
+};
+
+enum {
+    SCHED_PORTS = 8, /* rungs of the ladder of ports */
+    SCHED_PLACES = 8,
+};
+
+struct sched {
+    enum sched_kind kind;
+    const char *name; /* static: "Slurm", for messages */
+
+    /* ---- the job ---- */
+    char run_id[MU_MAX_NAME + 1]; /* the default of --rdzv-id, the same on all nodes; "": none */
+    uint32_t node_count;          /* 0: it does not say */
+    struct hostlist hosts;        /* owned; every node in order, or empty */
+    unsigned restart_count;       /* how often the scheduler started this job again */
+    char job_id[64];              /* as the scheduler's own commands take it; "": none */
+
+    /* ---- this node ---- */
+    int32_t node_index;              /* its place in the order of the nodes; -1: it does not say */
+    char node_name[MU_MAX_NAME + 1]; /* "": it does not say */
+    uint32_t gpus; /* given to the job on this node; 0: none, or it does not say */
+
+    /* ---- the coordinator: on node 0 ---- */
+    char places[SCHED_PLACES][MU_MAX_NAME + 1]; /* hosts by which it may be reached, best first */
+    size_t place_count;
+    uint16_t ports[SCHED_PORTS]; /* it has the first of them that is free on its node */
+    size_t port_count;
+
+    /* ---- the end ---- */
+    int64_t kill_wait_ms; /* from its SIGTERM to its SIGKILL; 0: it does not say */
+};
+
+/* What the user says of it. */
+struct sched_wish {
+    const char *scheduler; /* --scheduler: "auto", "none" or the name of a reader */
+    const char *hostfile;  /* --hostfile, or NULL */
+};
+
+/*
+ * Find out what started this process, from the environment of `host`. *ret_sched is NULL if nothing
+ * did that is known; else owned by the caller. MU_E_USAGE if what it says is contradictory, or is
+ * not how muster is to be started (several tasks on a node, say): one sentence with the remedy.
+ */
+int sched_read(const struct host_view *host, const struct sched_wish *wish,
+               struct sched **ret_sched, struct mu_err *err);
+
+/* NULL is allowed. */
+void sched_free(struct sched *sched);
+
+/*
+ * The ladder of ports of a job: derived from `seed`, what names the job on this cluster, so that
+ * every node finds the same ones and two jobs rarely meet. Below the ports that Linux hands out
+ * itself (32768 and up), never MU_DEFAULT_PORT, all different.
+ */
+void sched_ladder(const char *seed, uint16_t ports[SCHED_PORTS]);
