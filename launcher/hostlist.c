@@ -42,11 +42,32 @@ void hostlist_fini(struct hostlist *list)
 
 /* ---- one word of the list, with any number of brackets ---- */
 
-/* Up to here a name is written; what comes next is appended at `len`. */
+enum {
+    MAX_BRACKETS = 8, /* in one word; Slurm itself writes one */
+    MAX_DIGITS = 18,
+};
+
+/* "001-004" or "7": numbers with at least as many digits as the first has. */
+struct range {
+    uint64_t first;
+    uint64_t last;
+    int width;
+    const char *end; /* behind it: a ',' or the ']' */
+};
+
+struct bracket {
+    const char *open;
+    const char *close;
+    struct range range; /* the number it stands at is one of these */
+    uint64_t value;
+};
+
 struct word {
-    struct hostlist *list;
-    char name[MU_MAX_NAME + 1];
     const char *text; /* the whole list, for messages */
+    const char *begin;
+    const char *end;
+    struct bracket brackets[MAX_BRACKETS];
+    size_t count;
 };
 
 static int fail(const struct word *w, const char *at, const char *what, struct mu_err *err)
@@ -55,111 +76,171 @@ static int fail(const struct word *w, const char *at, const char *what, struct m
                       (long)(at - w->text) + 1, w->text);
 }
 
-static int expand(struct word *w, size_t len, const char *at, const char *end, struct mu_err *err);
-
-static int put_number(struct word *w, size_t len, uint64_t value, size_t width, const char *at,
-                      const char *end, struct mu_err *err)
+static int read_range(const struct word *w, const char *at, struct range *ret_range,
+                      struct mu_err *err)
 {
-    char digits[32];
-    int count = snprintf(digits, sizeof(digits), "%0*llu", (int)width, (unsigned long long)value);
-    if (len + (size_t)count > MU_MAX_NAME) {
-        return fail(w, at, "a name too long", err);
-    }
-    memcpy(w->name + len, digits, (size_t)count);
-    return expand(w, len + (size_t)count, at, end, err);
-}
-
-/* "001-004" or "7", up to a ',' or the ']' at `close`. */
-static int expand_range(struct word *w, size_t len, const char *at, const char *stop,
-                        const char *rest, const char *end, struct mu_err *err)
-{
-    enum { MAX_DIGITS = 18 };
-    size_t width = strspn(at, "0123456789");
-    const char *second = at + width;
-    if (width == 0 || width > MAX_DIGITS || second > stop) {
+    static const char digits[] = "0123456789";
+    size_t width = strspn(at, digits);
+    if (width == 0 || width > MAX_DIGITS) {
         return fail(w, at, "no number", err);
     }
-    uint64_t first = strtoull(at, NULL, 10);
-    uint64_t last = first;
-    if (second < stop) {
-        size_t digits = *second == '-' ? strspn(second + 1, "0123456789") : 0;
-        if (digits == 0 || digits > MAX_DIGITS || second + 1 + digits != stop) {
-            return fail(w, second, "no range", err);
+    struct range range = {.first = strtoull(at, NULL, 10), .width = (int)width, .end = at + width};
+    range.last = range.first;
+    if (*range.end == '-') {
+        const char *second = range.end + 1;
+        size_t count = strspn(second, digits);
+        if (count == 0 || count > MAX_DIGITS) {
+            return fail(w, second, "no number", err);
         }
-        last = strtoull(second + 1, NULL, 10);
-        if (last < first) {
-            return fail(w, at, "a range that runs backwards", err);
-        }
-        if (last - first >= MU_MAX_NODES) {
-            return fail(w, at, "a range too long", err);
-        }
+        range.last = strtoull(second, NULL, 10);
+        range.end = second + count;
     }
-    for (uint64_t value = first; value <= last; value++) {
-        if (put_number(w, len, value, width, rest, end, err) != 0) {
-            return -1;
-        }
+    if (*range.end != ',' && *range.end != ']') {
+        return fail(w, range.end, "neither ',' nor ']'", err);
     }
+    if (range.last < range.first) {
+        return fail(w, at, "a range that runs backwards", err);
+    }
+    if (range.last - range.first >= MU_MAX_NODES) {
+        return fail(w, at, "a range too long", err);
+    }
+    *ret_range = range;
     return 0;
 }
 
-/* Append what is left of the word, from `at` to `end`, to the name so far, in every way it says. */
-static int expand(struct word *w, size_t len, const char *at, const char *end, struct mu_err *err)
+static void stand_at(struct bracket *b, const struct range *range)
 {
-    while (at < end && *at != '[') {
-        if (*at == ']') {
+    b->range = *range;
+    b->value = range->first;
+}
+
+/* The bracket at `open`, every range of it looked at: reading them again cannot fail. */
+static int read_bracket(struct word *w, const char *open, struct mu_err *err)
+{
+    if (w->count == MAX_BRACKETS) {
+        return fail(w, open, "too many brackets", err);
+    }
+    struct bracket b = {.open = open, .close = open};
+    while (*b.close != ']') {
+        struct range range;
+        if (read_range(w, b.close + 1, &range, err) != 0) {
+            return -1;
+        }
+        if (b.close == open) {
+            stand_at(&b, &range);
+        }
+        b.close = range.end;
+    }
+    w->brackets[w->count++] = b;
+    return 0;
+}
+
+/* To the next number; false if that is the first one again. */
+static bool step(const struct word *w, struct bracket *b)
+{
+    if (b->value < b->range.last) {
+        b->value++;
+        return true;
+    }
+    bool is_more = *b->range.end == ',';
+    struct range range;
+    MU_REQUIRE(read_range(w, (is_more ? b->range.end : b->open) + 1, &range, NULL) == 0);
+    stand_at(b, &range);
+    return is_more;
+}
+
+/*
+ * Slurm's order: the last bracket runs fastest, then the first, the second, ... False behind the
+ * last name.
+ */
+static bool step_word(struct word *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        if (step(w, &w->brackets[i == 0 ? w->count - 1 : i - 1])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The name at which the brackets stand. */
+static int add_name(const struct word *w, struct hostlist *list, struct mu_err *err)
+{
+    char name[MU_MAX_NAME + 1];
+    size_t len = 0;
+    size_t bracket = 0;
+    for (const char *at = w->begin; at < w->end && len <= MU_MAX_NAME; at++) {
+        if (bracket < w->count && at == w->brackets[bracket].open) {
+            const struct bracket *b = &w->brackets[bracket++];
+            len += (size_t)snprintf(name + len, sizeof(name) - len, "%0*llu", b->range.width,
+                                    (unsigned long long)b->value);
+            at = b->close;
+        } else if (len++ < MU_MAX_NAME) {
+            name[len - 1] = *at;
+        }
+    }
+    if (len > MU_MAX_NAME) {
+        return fail(w, w->begin, "a name too long", err);
+    }
+    if (list->count == MU_MAX_NODES) {
+        return fail(w, w->begin, "more names than a job may have nodes", err);
+    }
+    hostlist_add(list, name, len);
+    return 0;
+}
+
+static bool is_separator(char c)
+{
+    return c != '\0' && strchr(", \t\n", c) != NULL;
+}
+
+/* The word at w->begin: its end and its brackets. */
+static int read_word(struct word *w, struct mu_err *err)
+{
+    const char *at = w->begin;
+    for (; *at != '\0' && !is_separator(*at); at++) {
+        if (*at == '[') {
+            if (read_bracket(w, at, err) != 0) {
+                return -1;
+            }
+            at = w->brackets[w->count - 1].close;
+        } else if (*at == ']') {
             return fail(w, at, "a ']' without '['", err);
+        } else if (*at <= ' ' || *at > '~') {
+            return fail(w, at, "a character that no name has", err);
         }
-        if (len == MU_MAX_NAME) {
-            return fail(w, at, "a name too long", err);
-        }
-        w->name[len++] = *at++;
     }
-    if (at == end) {
-        if (len == 0) {
-            return fail(w, at, "an empty name", err);
-        }
-        if (w->list->count == MU_MAX_NODES) {
-            return fail(w, at, "more names than a job may have nodes", err);
-        }
-        hostlist_add(w->list, w->name, len);
-        return 0;
-    }
-    const char *close = memchr(at, ']', (size_t)(end - at));
-    if (close == NULL) {
-        return fail(w, at, "a '[' without ']'", err);
-    }
-    for (const char *item = at + 1; item <= close;) {
-        const char *comma = memchr(item, ',', (size_t)(close - item));
-        const char *stop = comma != NULL ? comma : close;
-        if (expand_range(w, len, item, stop, close + 1, end, err) != 0) {
-            return -1;
-        }
-        item = stop + 1;
-    }
+    w->end = at;
     return 0;
 }
 
-/* The end of the word at `at`: a comma outside brackets, or the end of the text. */
-static const char *end_of_word(const char *at)
+static int expand_word(struct word *w, struct hostlist *list, struct mu_err *err)
 {
-    bool is_inside = false;
-    for (; *at != '\0' && (is_inside || *at != ','); at++) {
-        is_inside = *at == '[' || (is_inside && *at != ']');
+    if (read_word(w, err) != 0) {
+        return -1;
     }
-    return at;
+    do {
+        if (add_name(w, list, err) != 0) {
+            return -1;
+        }
+    } while (step_word(w));
+    return 0;
 }
 
 int hostlist_parse(const char *text, struct hostlist *ret_list, struct mu_err *err)
 {
     struct hostlist list = {0};
-    struct word word = {.list = &list, .text = text};
     for (const char *at = text; *at != '\0';) {
-        const char *end = end_of_word(at);
-        if (expand(&word, 0, at, end, err) != 0) {
+        if (is_separator(*at)) {
+            at++;
+            continue;
+        }
+        struct word word = {.text = text, .begin = at};
+        if (expand_word(&word, &list, err) != 0) {
             hostlist_fini(&list);
             return -1;
         }
-        at = end + (*end == ',');
+        at = word.end;
     }
     *ret_list = list;
     return 0;

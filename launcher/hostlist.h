@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lists of host names as Slurm writes them: "osk-gpu[54,56,91]", "nid[001-004,007],login1",
- * "rack[0-1]node[0-3]-ib". What `scontrol show hostnames` prints for such a text, without it.
+ * Lists of host names as Slurm and its users write them: "osk-gpu[54,56,91]",
+ * "nid[001-004,007],login1", "rack[0-1]node[0-3]-ib". What `scontrol show hostnames` prints for
+ * such a text, without it: the same names in the same order, duplicates and all. What follows the
+ * last bracket of a name only newer ones of Slurm accept.
  *
  * Threading: any.
  */
@@ -19,9 +21,10 @@ struct hostlist {
 };
 
 /*
- * Read all of `text` into *ret_list. MU_E_USAGE for brackets that do not match, ranges that run
- * backwards or mean nothing, empty names, names longer than MU_MAX_NAME, and more than MU_MAX_NODES
- * of them: the error says where. An empty text is an empty list.
+ * Read all of `text` into *ret_list. Between names are commas or white space, any number of them.
+ * MU_E_USAGE for brackets that do not match, ranges that run backwards or mean nothing, characters
+ * that are not printable ASCII, names longer than MU_MAX_NAME, and more than MU_MAX_NODES of them:
+ * the error says where. An empty text is an empty list.
  */
 int hostlist_parse(const char *text, struct hostlist *ret_list, struct mu_err *err);
 
