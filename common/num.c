@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,18 @@ int mu_parse_size(const char *text, int64_t *ret_bytes, struct mu_err *err)
         }
     }
     return mu_err_set(err, MU_E_USAGE, 0, "'%s' is not a number of bytes such as 512M or 4G", text);
+}
+
+void mu_format_size(uint64_t bytes, char text[MU_SIZE_TEXT])
+{
+    static const char units[] = "TGMK";
+    for (int shift = 40; shift > 0; shift -= 10) {
+        if (bytes > 0 && bytes % (UINT64_C(1) << shift) == 0) {
+            snprintf(text, MU_SIZE_TEXT, "%" PRIu64 "%c", bytes >> shift, units[4 - shift / 10]);
+            return;
+        }
+    }
+    snprintf(text, MU_SIZE_TEXT, "%" PRIu64, bytes);
 }
 
 int mu_parse_range(const char *text, int64_t limit, int64_t *ret_min, int64_t *ret_max,

@@ -67,6 +67,18 @@ static void say_ignored(const struct options *opts)
     }
 }
 
+static void say_limits(const struct options *opts)
+{
+    struct mu_buf warnings = {0};
+    limit_list_say_short(&opts->limits, &warnings);
+    struct mu_slice rest = {.ptr = (const char *)warnings.data, .len = warnings.len};
+    struct mu_slice line;
+    while (lines_next(&rest, &line)) {
+        mu_log(MU_LOG_WARN, MU_SLICE_FMT, MU_SLICE_ARG(line));
+    }
+    mu_buf_fini(&warnings);
+}
+
 int cmd_run(int argc, char **argv)
 {
     struct options opts;
@@ -92,6 +104,7 @@ int cmd_run(int argc, char **argv)
         status = 0;
     } else if (rc == 0) {
         say_ignored(&opts);
+        say_limits(&opts);
         say_local_world(&opts, &world);
         descriptors_raise_limit();
         rc = uv_agent_run(&opts, environ, world.binding, &status, &err);

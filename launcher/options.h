@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "launcher/limit_list.h"
 #include "launcher/sched.h"
 #include "muster/addr.h"
 #include "muster/err.h"
@@ -127,6 +128,7 @@ struct options {
     const struct sched *sched;     /* borrowed: what started this process; NULL: nothing known */
     struct exit_codes stop_codes;  /* run: of --stop-exit-codes, valid after options_check() */
     struct exit_codes retry_codes; /* run: of --retry-exit-codes, the same */
+    struct limit_list limits;      /* run, check: of --limit, the same */
 
     enum options_origin origin[OPTION_COUNT];
     char own_rdzv_id[MU_MAX_NAME + 1];   /* storage of a generated rdzv_id */

@@ -242,12 +242,21 @@ static int believe_sched(struct options *opts, struct mu_err *err)
     return 0;
 }
 
-/* Where the nodes of a job meet: what `muster run` and `muster check` have in common. */
+static int check_limits(struct options *opts, struct mu_err *err)
+{
+    char name[64];
+    options_origin_name(OPTION_limit, opts->origin[OPTION_limit], name, sizeof(name));
+    return limit_list_parse(opts->limit, &opts->limits, err) == 0 ? 0
+                                                                  : mu_err_wrap(err, "%s", name);
+}
+
+/* Where the nodes of a job meet, and what its workers get: what `muster run` and `muster check`
+ * have in common. */
 static int check_job(struct options *opts, struct mu_err *err)
 {
     return check_backend(opts, err) != 0 || rdzv_conf_apply(opts, err) != 0 ||
                    believe_sched(opts, err) != 0 || find_coordinator(opts, err) != 0 ||
-                   check_node(opts, err) != 0
+                   check_node(opts, err) != 0 || check_limits(opts, err) != 0
                ? -1
                : name_job(opts, err);
 }

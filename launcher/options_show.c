@@ -2,6 +2,7 @@
 #include "launcher/options_show.h"
 
 #include "muster/mem.h"
+#include "muster/num.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -21,18 +22,6 @@ static void show_duration(int64_t ms, struct mu_buf *text)
         }
     }
     mu_buf_printf(text, "%" PRId64 "ms", ms);
-}
-
-static void show_size(int64_t bytes, struct mu_buf *text)
-{
-    static const char units[] = "TGMK";
-    for (int shift = 40; shift > 0; shift -= 10) {
-        if (bytes > 0 && bytes % (INT64_C(1) << shift) == 0) {
-            mu_buf_printf(text, "%" PRId64 "%c", bytes >> shift, units[4 - shift / 10]);
-            return;
-        }
-    }
-    mu_buf_printf(text, "%" PRId64, bytes);
 }
 
 static void show_nproc(int64_t count, struct mu_buf *text)
@@ -103,7 +92,9 @@ static void show_value(const struct options *opts, enum options_id id, struct mu
     } else if (row->type == OPTIONS_DURATION) {
         show_duration(number, text);
     } else if (row->type == OPTIONS_SIZE) {
-        show_size(number, text);
+        char size[MU_SIZE_TEXT];
+        mu_format_size((uint64_t)number, size);
+        mu_buf_printf(text, "%s", size);
     } else {
         mu_buf_printf(text, "%" PRId64, number);
     }

@@ -65,6 +65,7 @@ struct uv_agent {
     struct uv_agent_watchdog *watchdog; /* owned; NULL: not asked for */
     int64_t lease_ms;                   /* by when workers must be gone; 0: nothing was said */
     bool is_unbound_told;               /* that workers are not bound as they should be */
+    bool is_unlimited_told;             /* that they lack a resource limit */
     struct uv_gpu_wait *gpu_wait;       /* owned; NULL: no round ran yet, or there is no need */
     bool is_waiting_for_gpus;           /* the workers of `next` are to be started after that */
     struct assignment next;

@@ -78,18 +78,31 @@ static void give_up_waiting(struct uv_agent *a)
 
 /* ---- what becomes of the workers ---- */
 
-static void on_running(void *arg)
+/* What the workers run without, in the first round that has such workers. */
+static void say_losses(struct uv_agent *a)
 {
-    struct uv_agent *a = arg;
-    int code;
-    uint32_t unbound = uv_procs_unbound(a->procs, &code);
-    if (unbound > 0 && !a->is_unbound_told) {
+    struct uv_procs_loss unbound = uv_procs_unbound(a->procs);
+    if (unbound.workers > 0 && !a->is_unbound_told) {
         a->is_unbound_told = true;
         mu_log(MU_LOG_WARN,
                "%u worker%s could not be bound to CPUs (%s) and run%s where muster may run; "
                "--numa-binding none leaves it out",
-               unbound, unbound == 1 ? "" : "s", strerror(code), unbound == 1 ? "s" : "");
+               unbound.workers, unbound.workers == 1 ? "" : "s", strerror(unbound.code),
+               unbound.workers == 1 ? "s" : "");
     }
+    struct uv_procs_loss unlimited = uv_procs_unlimited(a->procs);
+    if (unlimited.workers > 0 && !a->is_unlimited_told) {
+        a->is_unlimited_told = true;
+        mu_log(MU_LOG_WARN, "%u worker%s without a limit of --limit %s: %s", unlimited.workers,
+               unlimited.workers == 1 ? " runs" : "s run", a->opts->limit,
+               strerror(unlimited.code));
+    }
+}
+
+static void on_running(void *arg)
+{
+    struct uv_agent *a = arg;
+    say_losses(a);
     agent_workers_running(a->engine, uv_agent_now(a));
     note_workers(a);
     uv_agent_carry_out(a);

@@ -281,10 +281,14 @@ pid_t uv_procs_root(const struct uv_procs *p)
     return p->children.shepherd;
 }
 
-uint32_t uv_procs_unbound(const struct uv_procs *p, int *ret_code)
+struct uv_procs_loss uv_procs_unbound(const struct uv_procs *p)
 {
-    *ret_code = p->unbound_code;
     return p->unbound;
+}
+
+struct uv_procs_loss uv_procs_unlimited(const struct uv_procs *p)
+{
+    return p->unlimited;
 }
 
 size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char *buf, size_t size)

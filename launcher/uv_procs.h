@@ -100,11 +100,17 @@ void uv_procs_lease(struct uv_procs *p, int64_t span_ms);
 /* The process all workers and their descendants descend from; 0 once it is gone. */
 pid_t uv_procs_root(const struct uv_procs *p);
 
-/*
- * How many workers run without being bound to the CPUs of their command; *ret_code is the errno of
- * one of them. Known with `running`.
- */
-uint32_t uv_procs_unbound(const struct uv_procs *p, int *ret_code);
+/* Workers that run without something of their command. */
+struct uv_procs_loss {
+    uint32_t workers;
+    int code; /* errno of one of them */
+};
+
+/* Those that are not bound to their CPUs. Known with `running`. */
+struct uv_procs_loss uv_procs_unbound(const struct uv_procs *p);
+
+/* Those of whose resource limits at least one could not be set. Likewise. */
+struct uv_procs_loss uv_procs_unlimited(const struct uv_procs *p);
 
 /* Copy the last bytes of a worker's standard error, without a NUL. Returns how many. */
 size_t uv_procs_stderr_tail(const struct uv_procs *p, uint32_t local_rank, char *buf, size_t size);

@@ -21,9 +21,9 @@ struct uv_procs {
     struct uv_procs_worker *workers;          /* owned */
     struct uv_output *output;                 /* owned */
     uint32_t count;
-    uint32_t accounted;            /* workers that were started, or could not be */
-    uint32_t unbound;              /* workers that run, but not bound to their CPUs */
-    int32_t unbound_code;          /* errno of one of them */
+    uint32_t accounted; /* workers that were started, or could not be */
+    struct uv_procs_loss unbound;
+    struct uv_procs_loss unlimited;
     struct reaper_client children; /* its `shepherd` is 0 once that is reaped */
     int control_fd;
     int exec_fd;

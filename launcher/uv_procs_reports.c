@@ -70,6 +70,12 @@ static void finish(struct uv_procs *p)
 
 /* ---- the exec pipe ---- */
 
+static void count_loss(struct uv_procs_loss *loss, int code)
+{
+    loss->workers++;
+    loss->code = code;
+}
+
 bool uv_procs_read_exec_failures(struct uv_procs *p)
 {
     struct worker_exec_failure failure;
@@ -83,8 +89,11 @@ bool uv_procs_read_exec_failures(struct uv_procs *p)
         }
         MU_REQUIRE(failure.local_rank < p->count);
         if (failure.stage == WORKER_EXEC_UNBOUND) {
-            p->unbound++;
-            p->unbound_code = failure.code;
+            count_loss(&p->unbound, failure.code);
+            continue;
+        }
+        if (failure.stage == WORKER_EXEC_UNLIMITED) {
+            count_loss(&p->unlimited, failure.code);
             continue;
         }
         p->workers[failure.local_rank].outcome =

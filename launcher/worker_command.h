@@ -6,6 +6,7 @@
 #pragma once
 
 #include "launcher/cpu_mask.h"
+#include "launcher/limit_list.h"
 
 struct worker_command {
     const char *program; /* path handed to execve, found on PATH already where that applies */
@@ -14,4 +15,5 @@ struct worker_command {
     const char *script;  /* file the interpreter will read, tested before the exec; NULL for none */
     const struct cpu_mask *cpus; /* the CPUs it may run on; NULL: those of this process */
     int mem_node;                /* with `cpus`: the NUMA node its memory is preferred on; or -1 */
+    const struct limit_list *limits; /* resource limits; NULL: those of this process */
 };

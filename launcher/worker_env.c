@@ -294,6 +294,7 @@ struct worker_env *worker_env_new(const struct worker_env_spec *spec)
         build_argv(we, spec, i);
         build_envp(we, spec, &shared, i);
         we->commands[i].mem_node = -1;
+        we->commands[i].limits = spec->opts->limits.count > 0 ? &spec->opts->limits : NULL;
         if (spec->binding != NULL) {
             we->commands[i].cpus = &spec->binding->workers[i].cpus;
             we->commands[i].mem_node = spec->binding->workers[i].mem_node;

@@ -74,6 +74,14 @@ static void bind_to_cpus(const struct worker_exec_context *context,
     }
 }
 
+static void set_limits(const struct worker_exec_context *context, const struct limit_list *limits)
+{
+    int code = limit_list_apply(limits);
+    if (code != 0) {
+        tell(context, WORKER_EXEC_UNLIMITED, code);
+    }
+}
+
 void worker_exec(const struct worker_exec_context *context, const struct worker_command *command)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
@@ -93,6 +101,9 @@ void worker_exec(const struct worker_exec_context *context, const struct worker_
         bind_to_cpus(context, command);
     }
     descriptors_restore_limit();
+    if (command->limits != NULL) {
+        set_limits(context, command->limits);
+    }
     sigset_t none;
     sigemptyset(&none);
     if (sigprocmask(SIG_SETMASK, &none, NULL) != 0) {

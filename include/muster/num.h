@@ -24,6 +24,11 @@ int mu_parse_duration(const char *text, int64_t *ret_ms, struct mu_err *err);
 /* A number of bytes: a whole number with an optional unit K, M, G or T (of 1024). At most 2^60. */
 int mu_parse_size(const char *text, int64_t *ret_bytes, struct mu_err *err);
 
+enum { MU_SIZE_TEXT = 24 };
+
+/* The shortest text that mu_parse_size() reads as this number: "64G", "1000". */
+void mu_format_size(uint64_t bytes, char text[MU_SIZE_TEXT]);
+
 /* "N" or "MIN:MAX" with 1 <= MIN <= MAX <= limit. */
 int mu_parse_range(const char *text, int64_t limit, int64_t *ret_min, int64_t *ret_max,
                    struct mu_err *err);

@@ -52,6 +52,24 @@ static void read_signals(const struct options *opts)
     mu_buf_fini(&warnings);
 }
 
+/* Every limit is one that Linux has, is there once, and its soft limit can be set. */
+static void read_limits(const struct options *opts)
+{
+    struct mu_buf warnings = {0};
+    unsigned seen = 0;
+    for (size_t i = 0; i < opts->limits.count; i++) {
+        const struct limit_wish *wish = &opts->limits.wishes[i];
+        unsigned bit = 1U << (unsigned)wish->resource;
+        MU_REQUIRE(limit_list_name(wish->resource) != NULL && (seen & bit) == 0);
+        MU_REQUIRE(limit_wish_soft(wish, 4096) <= 4096);
+        MU_REQUIRE(limit_wish_soft(wish, 4096) == 4096 || !limit_wish_is_short(wish, 4096));
+        seen |= bit;
+    }
+    limit_list_say_short(&opts->limits, &warnings);
+    MU_REQUIRE(warnings.len == 0 || warnings.data[warnings.len - 1] == '\n');
+    mu_buf_fini(&warnings);
+}
+
 static void plan_output(const struct options *opts, const char *dir)
 {
     const struct assignment one = {.node_count = 1, .world_size = 1, .first_rank = 7};
@@ -93,7 +111,8 @@ static void build_workers(const struct options *opts, char *const *envp)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const enum options_command commands[] = {OPTIONS_RUN, OPTIONS_SERVE, OPTIONS_STATUS};
+    static const enum options_command commands[] = {OPTIONS_RUN, OPTIONS_SERVE, OPTIONS_STATUS,
+                                                    OPTIONS_CHECK};
     if (size == 0) {
         return 0;
     }
@@ -128,6 +147,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc == 0 && !opts.help) {
         check_values(&opts);
         rc = options_check(&opts, &err);
+        if (rc == 0) {
+            read_limits(&opts);
+        }
         if (rc == 0 && command == OPTIONS_RUN) {
             count_devices(&opts);
             read_signals(&opts);

@@ -166,6 +166,28 @@ static void test_size(void **state)
     }
 }
 
+static void test_size_as_text(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t bytes;
+        const char *text;
+    } cases[] = {
+        {0, "0"},
+        {1023, "1023"},
+        {4096, "4K"},
+        {4097, "4097"},
+        {UINT64_C(64) << 30, "64G"},
+        {UINT64_C(1) << 60, "1048576T"},
+        {UINT64_MAX, "18446744073709551615"},
+    };
+    for (size_t i = 0; i < MU_COUNT(cases); i++) {
+        char text[MU_SIZE_TEXT];
+        mu_format_size(cases[i].bytes, text);
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
 static void test_range(void **state)
 {
     (void)state;
@@ -229,6 +251,7 @@ int main(void)
         cmocka_unit_test(test_duration_refuses),
         cmocka_unit_test(test_range),
         cmocka_unit_test(test_size),
+        cmocka_unit_test(test_size_as_text),
         cmocka_unit_test(test_find_number),
         cmocka_unit_test(test_time),
     };

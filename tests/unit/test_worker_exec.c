@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a worker finds itself: on the CPUs and with the memory policy of its command. The kernel
- * is asked, by real workers.
+ * Where a worker finds itself: on the CPUs, with the memory policy and the resource limits of its
+ * command. The kernel is asked, by real workers.
  */
 #include "launcher/uv_procs.h"
 
@@ -59,10 +59,11 @@ static uint32_t ask(const struct cpu_mask *cpus, int mem_node, char *tail, size_
     assert_outcome(r.outcomes[0], OUTCOME_EXITED, 0);
     size_t n = uv_procs_stderr_tail(r.procs, 0, tail, size - 1);
     tail[n] = '\0';
-    uint32_t unbound = uv_procs_unbound(r.procs, ret_code);
+    struct uv_procs_loss unbound = uv_procs_unbound(r.procs);
+    *ret_code = unbound.code;
     rig_close(&r);
     assert_int_equal(uv_loop_close(&loop), 0);
-    return unbound;
+    return unbound.workers;
 }
 
 static void test_bound(void **state)
@@ -131,13 +132,68 @@ static void test_policy_is_kept(void **state)
     assert_non_null(strstr(tail, " interleave:0"));
 }
 
+/* What a shell says of its limits: `hard` is the hard limit of this process on descriptors. */
+static void test_limits(void **state)
+{
+    (void)state;
+    static const char show[] = "ulimit -n >&2; ulimit -H -n >&2; ulimit -c >&2; echo end >&2";
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct limit_list limits;
+    assert_int_equal(limit_list_parse("core=0,nofile=77", &limits, NULL), 0);
+    uv_loop_t loop;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    struct rig r;
+    rig_init(&r, &loop);
+    rig_add(&r, "/bin/sh", "-c", show);
+    r.commands[0].limits = &limits;
+    rig_start(&r);
+    rig_until_text(&r, 0, "end");
+    RIG_UNTIL(&r, r.gone > 0);
+    char tail[128];
+    char expected[128];
+    size_t n = uv_procs_stderr_tail(r.procs, 0, tail, sizeof(tail) - 1);
+    tail[n] = '\0';
+    snprintf(expected, sizeof(expected), "77\n%llu\n0\nend\n", (unsigned long long)before.rlim_max);
+    assert_string_equal(tail, expected);
+    assert_int_equal(uv_procs_unlimited(r.procs).workers, 0);
+    rig_close(&r);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    struct rlimit after;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &after), 0);
+    assert_int_equal(after.rlim_cur, before.rlim_cur);
+}
+
+/* It runs all the same, and that it lacks a limit is known. */
+static void test_limit_cannot_be_set(void **state)
+{
+    (void)state;
+    struct limit_list limits = {
+        .count = 2,
+        .wishes = {{.resource = 99, .wanted = 1}, {.resource = RLIMIT_CORE, .wanted = 0}}};
+    uv_loop_t loop;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    struct rig r;
+    rig_init(&r, &loop);
+    rig_add(&r, "/bin/sh", "-c", "ulimit -c >&2; echo end >&2");
+    r.commands[0].limits = &limits;
+    rig_start(&r);
+    rig_until_text(&r, 0, "0\nend");
+    RIG_UNTIL(&r, r.gone > 0);
+    assert_outcome(r.outcomes[0], OUTCOME_EXITED, 0);
+    assert_int_equal(uv_procs_unlimited(r.procs).workers, 1);
+    assert_int_equal(uv_procs_unlimited(r.procs).code, EINVAL);
+    assert_int_equal(uv_procs_unbound(r.procs).workers, 0);
+    rig_close(&r);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bound),
-        cmocka_unit_test(test_not_bound),
-        cmocka_unit_test(test_cannot_be_bound),
-        cmocka_unit_test(test_policy_is_kept),
+        cmocka_unit_test(test_bound),           cmocka_unit_test(test_not_bound),
+        cmocka_unit_test(test_cannot_be_bound), cmocka_unit_test(test_policy_is_kept),
+        cmocka_unit_test(test_limits),          cmocka_unit_test(test_limit_cannot_be_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
