@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Hosts out of network namespaces, with faults on demand. Needs root.
 #
-#   MUSTER_HOSTS=ID hosts.sh up N             make hosts 1..N
+#   MUSTER_HOSTS=ID hosts.sh up N [NAME...]   make hosts 1..N, with these names beside hostK
 #   MUSTER_HOSTS=ID hosts.sh down             remove them and kill what runs on them
 #   MUSTER_HOSTS=ID hosts.sh exec K CMD...    run a command on host K (and become it)
 #   MUSTER_HOSTS=ID hosts.sh fault K cut      silently lose every packet of host K: the link stays
@@ -18,7 +18,7 @@
 # ID (letters and digits, 8 at most) keeps several sets apart: namespaces ID-h1, ID-h2, ... and
 # the switch ID-sw, with a bridge that no packet filter of the machine touches. Nothing is plugged
 # into the machine's own network. Host K is hostK, 10.77.0.K on eth0, with its own loopback and
-# host name; files and processes are shared with the machine.
+# host name (its NAME if it has one); files and processes are shared with the machine.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
@@ -49,9 +49,10 @@ kill_all() { # K: all processes of a host
     die "host $1 has processes that do not die: ${pids[*]}"
 }
 
-up() {
-    local n=$1 k
-    [[ $n =~ ^[1-9][0-9]?$ ]] || usage
+up() { # N [NAME...]
+    local n=$1 k name
+    shift
+    [[ $n =~ ^[1-9][0-9]?$ && $# -le $n ]] || usage
     [[ $EUID == 0 ]] || die "must run as root"
     mkdir -p "$run/stash"
     echo "127.0.0.1 localhost" >"$run/hosts"
@@ -60,8 +61,10 @@ up() {
     on_switch link add br0 type bridge
     on_switch link set br0 up
     for ((k = 1; k <= n; k++)); do
-        echo "10.77.0.$k host$k" >>"$run/hosts"
+        name=${!k-}
+        echo "10.77.0.$k ${name:+$name }host$k" >>"$run/hosts"
         mkdir -p "$run/$k"
+        echo "${name:-host$k}" >"$run/$k/name"
         ip netns add "$id-h$k"
         ip link add eth0 netns "$id-h$k" type veth peer name "p$k" netns "$switch"
         ip -n "$id-h$k" addr add "10.77.0.$k/24" dev eth0
@@ -105,7 +108,7 @@ exec_on() { # K COMMAND...
         mount --rbind /sys/fs/cgroup "$run/stash"
         mount -t sysfs sysfs /sys
         mount --move "$run/stash" /sys/fs/cgroup
-        exec "$@"' sh "$run" "host$k" "$@"
+        exec "$@"' sh "$run" "$(<"$run/$k/name")" "$@"
 }
 
 relay_stop() { # K
@@ -152,7 +155,8 @@ fault() {
 what=${1:-}
 shift || usage
 case $what:$# in
-    up:1) up "$1" ;;
+    up:0) usage ;;
+    up:*) up "$@" ;;
     down:0) down ;;
     exec:0 | exec:1 | fault:0 | fault:1) usage ;;
     exec:*) exec_on "$@" ;;

@@ -1,15 +1,29 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# A private Slurm cluster of three nodes on the loopback of this machine. Needs root.
+# A private Slurm cluster on this machine. Needs root.
 #
 #   slurm.sh up DIR PORT     start it: everything lies in DIR (which must be empty or not exist);
-#                            TCP ports PORT .. PORT+3. Then: export SLURM_CONF=DIR/slurm.conf
+#                            a TCP port for the controller, PORT, and one for each node after it
+#   slurm.sh exec DIR CMD... run a command of Slurm where its users are
 #   slurm.sh down DIR        end its jobs, stop it
 #
-# The nodes are called osk-gpu54, osk-gpu56, osk-gpu91; their host names and /tmp are the machine's.
+# With MUSTER_HOSTS=ID node K is on host K of ../hosts/hosts.sh, which must have been made with the
+# names of the nodes and one host more: the controller and its users are there. Without it all is on
+# the loopback of this machine, the nodes' names do not resolve, and their host name is the machine's.
+#
+# What may be chosen:
+#   MUSTER_SLURM_NODES         names of the nodes            (osk-gpu54 osk-gpu56 osk-gpu91)
+#   MUSTER_SLURM_GPUS          GPUs of each, which are links to /dev/null                (0)
+#   MUSTER_SLURM_PROCTRACK     linuxproc, or cgroup as on real clusters: signals reach the
+#                              first process of a task alone, SIGKILL all of them (linuxproc)
+#   MUSTER_SLURM_KILL_WAIT     seconds from SIGTERM to SIGKILL                          (10)
+#   MUSTER_SLURM_NODE_TIMEOUT  seconds until a silent node is down                     (300)
 set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
-nodes=(osk-gpu54 osk-gpu56 osk-gpu91)
+read -ra nodes <<<"${MUSTER_SLURM_NODES:-osk-gpu54 osk-gpu56 osk-gpu91}"
+gpus=${MUSTER_SLURM_GPUS:-0}
+proctrack=${MUSTER_SLURM_PROCTRACK:-linuxproc}
 
 die() { echo "slurm: $*" >&2; exit 1; }
 alive() { [[ -s $1 && -e /proc/$(<"$1")/exe ]]; } # PIDFILE
@@ -22,11 +36,20 @@ until_true() { # SECONDS COMMAND...
     done
 }
 
-configure() { # DIR PORT
-    local dir=$1 port=$2 k
+# Where things run: on host K, or on this machine. DIR/login has the host of the users.
+on_host() { # K COMMAND...
+    local k=$1
+    shift
+    if [[ ${MUSTER_HOSTS:-} ]]; then "$here/../hosts/hosts.sh" exec "$k" "$@"; else "$@"; fi
+}
+login() { on_host "$(<"$dir/login")" "$@"; } # COMMAND...
+addr() { if [[ ${MUSTER_HOSTS:-} ]]; then echo "10.77.0.$1"; else echo 127.0.0.1; fi; } # K
+
+configure() { # PORT
+    local port=$1 k
     cat <<CONF
 ClusterName=muster-test
-SlurmctldHost=localhost(127.0.0.1)
+SlurmctldHost=localhost($(addr $((${#nodes[@]} + 1))))
 SlurmctldPort=$port
 SlurmUser=root
 SlurmdUser=root
@@ -40,7 +63,7 @@ SlurmctldLogFile=$dir/slurmctld.log
 SlurmdPidFile=$dir/slurmd-%n.pid
 SlurmdLogFile=$dir/slurmd-%n.log
 TmpFS=$dir/tmp/%n
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/$proctrack
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
@@ -53,18 +76,21 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2,batch_sched_delay=1
 ReturnToService=2
 KillWait=${MUSTER_SLURM_KILL_WAIT:-10}
-SlurmdTimeout=300
+SlurmdTimeout=${MUSTER_SLURM_NODE_TIMEOUT:-300}
+# Clusters share the names of control groups: a job has a number of its own.
+FirstJobId=$((port * 1000 + 1))
+${gpus:+GresTypes=gpu}
 CONF
     for k in "${!nodes[@]}"; do
-        echo "NodeName=${nodes[k]} NodeHostname=${nodes[k]} NodeAddr=127.0.0.1" \
-            "Port=$((port + 1 + k)) CPUs=16 RealMemory=1000"
+        echo "NodeName=${nodes[k]} NodeHostname=${nodes[k]} NodeAddr=$(addr $((k + 1)))" \
+            "Port=$((port + 1 + k)) CPUs=16 RealMemory=1000 ${gpus:+Gres=gpu:$gpus}"
     done
     echo "PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP"
 }
 
 ready() {
     local n
-    n=$(timeout 5 sinfo -h -N -o '%N %t' 2>/dev/null | grep -c ' idle$') || return 1
+    n=$(login timeout 5 sinfo -h -N -o '%N %t' 2>/dev/null | grep -c ' idle$') || return 1
     [[ $n == "${#nodes[@]}" ]]
 }
 boot() { # PIDFILE COMMAND...: the daemons put themselves in the background
@@ -76,36 +102,48 @@ boot() { # PIDFILE COMMAND...: the daemons put themselves in the background
 
 up() { # DIR PORT
     dir=$(realpath -m "$1")
-    local port=$2 node
+    local port=$2 k
     [[ $EUID == 0 ]] || die "must run as root"
+    [[ $proctrack != cgroup || -w /sys/fs/cgroup/freezer ]] ||
+        die "proctrack/cgroup needs a freezer of control groups v1 that can be written"
     for tool in slurmctld slurmd srun munged; do
         command -v "$tool" >/dev/null || die "$tool is not installed (Debian: slurm-wlm munge)"
     done
     [[ -z $(ls -A "$dir" 2>/dev/null) ]] || die "$dir is not empty"
     mkdir -p "$dir"/{munge,ctld} "${nodes[@]/#/$dir/spool/}" "${nodes[@]/#/$dir/tmp/}"
     export SLURM_CONF=$dir/slurm.conf
-    configure "$dir" "$port" >"$SLURM_CONF"
+    echo $((${#nodes[@]} + 1)) >"$dir/login"
+    ((gpus > 0)) || gpus=
+    configure "$port" >"$SLURM_CONF"
+    if [[ $gpus ]]; then # names that end in 0..N-1 give the indices of CUDA_VISIBLE_DEVICES
+        mkdir "$dir/dev"
+        for ((k = 0; k < gpus; k++)); do ln -s /dev/null "$dir/dev/nvidia$k"; done
+        echo "Name=gpu File=$dir/dev/nvidia[0-$((gpus - 1))]" >"$dir/gres.conf"
+    fi
     # The v2 plugin would need a writable hierarchy even for linuxproc.
     printf '%s\n' CgroupPlugin=cgroup/v1 CgroupMountpoint=/sys/fs/cgroup >"$dir/cgroup.conf"
     (umask 077 && dd if=/dev/urandom of="$dir/munge/key" bs=128 count=1 status=none)
     trap '[[ ${up_done:-} ]] || down "$dir"' EXIT
     boot "$dir/munged.pid" munged --force --key-file="$dir/munge/key" --socket="$dir/munge/socket" \
         --pid-file="$dir/munged.pid" --log-file="$dir/munge/log" --seed-file="$dir/munge/seed"
-    boot "$dir/slurmctld.pid" slurmctld
-    for node in "${nodes[@]}"; do boot "$dir/slurmd-$node.pid" slurmd -N "$node"; done
+    boot "$dir/slurmctld.pid" login slurmctld
+    for k in "${!nodes[@]}"; do
+        boot "$dir/slurmd-${nodes[k]}.pid" on_host $((k + 1)) slurmd -N "${nodes[k]}"
+    done
     until_true 30 ready || die "the nodes are not ready after 30 s: $(tail -n 2 "$dir"/*.log)"
     up_done=yes
 }
 
-no_jobs() { [[ -z $(timeout 5 squeue -h -o %i 2>/dev/null) ]]; }
+no_jobs() { [[ -z $(login timeout 5 squeue -h -o %i 2>/dev/null) ]]; }
 down() { # DIR
-    local dir pidfile pids=() pid
+    local pidfile pids=() pid
     dir=$(realpath -m "$1")
     export SLURM_CONF=$dir/slurm.conf
     [[ -e $SLURM_CONF ]] || return 0
     if alive "$dir/slurmctld.pid" && ! no_jobs; then # jobs first: no task outlives its node
-        timeout 5 squeue -h -o %i | xargs -r timeout 10 scancel --full --signal=KILL || :
-        timeout 5 squeue -h -o %i | xargs -r timeout 10 scancel || :
+        mapfile -t jobs < <(login timeout 5 squeue -h -o %i)
+        login timeout 10 scancel --full --signal=KILL "${jobs[@]}" || :
+        login timeout 10 scancel "${jobs[@]}" || :
         until_true 10 no_jobs || echo "slurm: jobs do not end" >&2
     fi
     for pidfile in "$dir"/slurmd-*.pid "$dir/slurmctld.pid" "$dir/munged.pid"; do
@@ -119,13 +157,18 @@ down() { # DIR
         # shellcheck disable=SC2016 # expanded when it is called
         until_true 5 bash -c '[[ ! -e /proc/$1/exe ]]' - "$pid" || kill -KILL "$pid" 2>/dev/null || :
     done
-    for node in "${nodes[@]}"; do # what slurmd leaves of its control groups
+    while read -r node; do # what slurmd leaves of its control groups
         find /sys/fs/cgroup/*/"slurm_$node" -depth -type d -exec rmdir {} + 2>/dev/null || :
-    done
+    done < <(sed -n 's/^NodeName=\([^ ]*\).*/\1/p' "$SLURM_CONF")
 }
 
 case ${1:-}:$# in
     up:3) up "$2" "$3" ;;
     down:2) down "$2" ;;
-    *) sed -n '4,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    exec:[3-9] | exec:[1-9][0-9]*)
+        dir=$(realpath -m "$2")
+        export SLURM_CONF=$dir/slurm.conf
+        login "${@:3}"
+        ;;
+    *) sed -n '4,21s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
