@@ -61,6 +61,7 @@ static int use_sched(struct options *opts, struct mu_err *err)
 static int find_coordinator(struct options *opts, struct mu_err *err)
 {
     bool is_one_node = most_nodes(opts) == 1;
+    const char *advice = opts->sched != NULL ? opts->sched->advice : NULL;
     if (opts->standalone && opts->spares > 0) {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "--standalone is for one node, but --spares asks for %lld more; give "
@@ -88,7 +89,8 @@ static int find_coordinator(struct options *opts, struct mu_err *err)
     } else {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "a job of more than one node needs to know where the coordinator is: "
-                          "give --rdzv-endpoint HOST:PORT, the same on every node");
+                          "give --rdzv-endpoint HOST:PORT, the same on every node%s%s",
+                          advice != NULL ? "; " : "", advice != NULL ? advice : "");
     }
     if (opts->rendezvous.endpoint.port == 0 && !is_one_node) {
         return mu_err_set(err, MU_E_USAGE, 0,
@@ -222,6 +224,12 @@ static int believe_sched(struct options *opts, struct mu_err *err)
     const struct sched *s = opts->sched;
     if (s == NULL) {
         return 0;
+    }
+    if (s->needs_nnodes && !is_given(opts, OPTION_nnodes)) {
+        return mu_err_set(err, MU_E_USAGE, 0,
+                          "%s does not say how many nodes this job has: give --nnodes N, the "
+                          "`completions` of the Job, or --nnodes 1 if every pod trains alone",
+                          s->name);
     }
     char text[32];
     snprintf(text, sizeof(text), "%u", s->node_count);

@@ -54,6 +54,8 @@ struct sched {
     size_t place_count;
     uint16_t ports[SCHED_PORTS]; /* it has the first of them that is free on its node */
     size_t port_count;
+    const char *advice; /* static; where it says no place: what to do about that; NULL: nothing */
+    bool needs_nnodes;  /* it does not say how many nodes, and they are hardly one */
 
     /* ---- the end ---- */
     int64_t kill_wait_ms; /* from its SIGTERM to its SIGKILL; 0: it does not say */

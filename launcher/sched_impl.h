@@ -6,6 +6,7 @@
 #pragma once
 
 #include "launcher/sched.h"
+#include "muster/buf.h"
 
 int sched_slurm_read(const struct host_view *host, struct sched *s, struct mu_err *err);
 int sched_openmpi_read(const struct host_view *host, struct sched *s, struct mu_err *err);
@@ -21,3 +22,23 @@ int64_t sched_number(const struct host_view *host, const char *name, int64_t fal
 
 /* A variable as a text that is not empty; NULL if there is none. */
 const char *sched_text(const struct host_view *host, const char *name);
+
+/* ---- sched_names.c ---- */
+
+/* This machine's (a pod's) host name; -1 if it cannot be read. */
+int sched_own_hostname(const struct host_view *host, char name[MU_MAX_NAME + 1]);
+
+/*
+ * The place of a host in the list, or -1. For the order of nodes only: `node1` and `node1.cluster`
+ * are taken for the same, `node1.a` and `node1.b` are not.
+ */
+int32_t sched_find_host(const struct hostlist *hosts, const char *name);
+
+/* Add a host unless the list has it: schedulers write one once for each of its slots. */
+void sched_add_host(struct hostlist *hosts, struct mu_slice name);
+
+/*
+ * The coordinator is on the first of s->hosts, on a port that follows from s->run_id; and this
+ * node's place among them, by its name. Nothing if there are none.
+ */
+void sched_place_first(const struct host_view *host, struct sched *s);
