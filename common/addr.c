@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "muster/addr.h"
 
+#include "muster/mem.h"
 #include "muster/num.h"
 
 #include <arpa/inet.h>
@@ -144,4 +145,17 @@ bool mu_addr_is_loopback_name(const char *host)
         return mu_addr_is_loopback((const struct sockaddr *)&addr);
     }
     return strcasecmp(host, "localhost") == 0;
+}
+
+bool mu_addr_is_own(const struct sockaddr *addr)
+{
+    struct sockaddr_storage any_port = {0};
+    memcpy(&any_port, addr, mu_addr_len(addr));
+    if (addr->sa_family == AF_INET) {
+        ((struct sockaddr_in *)&any_port)->sin_port = 0;
+    } else {
+        ((struct sockaddr_in6 *)&any_port)->sin6_port = 0;
+    }
+    mu_autoclose int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 && bind(fd, (const struct sockaddr *)&any_port, mu_addr_len(addr)) == 0;
 }

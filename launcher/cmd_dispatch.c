@@ -49,10 +49,16 @@ static int read_sched(struct options *opts, struct mu_err *err)
         return 0;
     }
     struct host_view host = host_view_of(environ);
-    struct sched_wish wish = {.scheduler = opts->scheduler, .hostfile = opts->hostfile};
+    struct sched_wish wish = {.scheduler = opts->scheduler,
+                              .hostfile = opts->hostfile,
+                              .is_outside = strcmp(opts->launch, "none") != 0};
     struct sched *sched = NULL;
     if (sched_read(&host, &wish, &sched, err) != 0) {
         return -1;
+    }
+    if (sched != NULL && opts->master_port > 0 && sched->port_count > 0) {
+        sched->ports[0] = (uint16_t)opts->master_port;
+        sched->port_count = 1;
     }
     opts->sched = sched;
     return 0;

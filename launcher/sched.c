@@ -59,7 +59,7 @@ int sched_read(const struct host_view *host, const struct sched_wish *wish,
     bool is_any = strcmp(wish->scheduler, "auto") == 0;
     if (wish->hostfile != NULL && is_any) {
         struct sched *s = sched_new(SCHED_HOSTFILE, "the host file");
-        if (sched_hostfile_read(host, wish->hostfile, s, err) < 0) {
+        if (sched_hostfile_read(wish->hostfile, wish->is_outside, s, err) < 0) {
             sched_free(s);
             return -1;
         }

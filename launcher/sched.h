@@ -2,7 +2,7 @@
 /*
  * What started this agent, and what it says of the job: a scheduler's, an MPI launcher's or a
  * container platform's variables, or a file of host names. One reader for each, `sched_<name>.c`;
- * all of them only read, nothing is run and no name is looked up.
+ * all of them only read and nothing is run. No name is looked up, but for those of a host file.
  *
  * Options that are given win over all of this (options_check.h).
  *
@@ -65,6 +65,7 @@ struct sched {
 struct sched_wish {
     const char *scheduler; /* --scheduler: "auto", "none" or the name of a reader */
     const char *hostfile;  /* --hostfile, or NULL */
+    bool is_outside;       /* --launch: this machine need not be one of the file's */
 };
 
 /*

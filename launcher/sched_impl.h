@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The readers behind sched.h. Each returns 1 if its launcher started this process and *s is filled,
- * 0 if it did not, -1 with MU_E_USAGE. `s` comes zeroed, but for node_index -1.
+ * 0 if it did not, -1 with MU_E_USAGE. `s` comes zeroed, but for node_index -1. That of host files
+ * looks up the names in the file, unless `is_outside` (sched.h).
  */
 #pragma once
 
@@ -14,8 +15,7 @@ int sched_kubernetes_read(const struct host_view *host, struct sched *s, struct 
 int sched_flux_read(const struct host_view *host, struct sched *s, struct mu_err *err);
 int sched_pbs_read(const struct host_view *host, struct sched *s, struct mu_err *err);
 int sched_lsf_read(const struct host_view *host, struct sched *s, struct mu_err *err);
-int sched_hostfile_read(const struct host_view *host, const char *path, struct sched *s,
-                        struct mu_err *err);
+int sched_hostfile_read(const char *path, bool is_outside, struct sched *s, struct mu_err *err);
 
 /* A variable that holds a number from 0 to INT32_MAX; `fallback` if it is not set or holds none. */
 int64_t sched_number(const struct host_view *host, const char *name, int64_t fallback);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/uv_host.h"
 
-#include "muster/mem.h"
-
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
 
 static void set_port(struct sockaddr_storage *addr, uint16_t port)
@@ -14,16 +11,6 @@ static void set_port(struct sockaddr_storage *addr, uint16_t port)
     } else {
         ((struct sockaddr_in6 *)addr)->sin6_port = htons(port);
     }
-}
-
-/* An address is this machine's if a socket can have it. */
-static bool is_local(const struct sockaddr_storage *addr)
-{
-    struct sockaddr_storage any_port = *addr;
-    set_port(&any_port, 0);
-    mu_autoclose int fd = socket(addr->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const struct sockaddr *sa = (const struct sockaddr *)&any_port;
-    return fd >= 0 && bind(fd, sa, mu_addr_len(sa)) == 0;
 }
 
 /*
@@ -47,7 +34,7 @@ struct coordinator *uv_host_try(uv_loop_t *loop, const struct uv_host_spec *spec
 {
     mu_err_set(err, MU_E_CONNECT, 0, "'%s' is not an address of this machine", spec->host);
     for (size_t i = 0; i < count; i++) {
-        if (!is_local(&addrs[i])) {
+        if (!mu_addr_is_own((const struct sockaddr *)&addrs[i])) {
             continue;
         }
         struct sockaddr_storage serve = address_to_serve(spec->host, addrs[i]);

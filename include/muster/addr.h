@@ -34,3 +34,6 @@ socklen_t mu_addr_len(const struct sockaddr *addr);
 /* Does `host` say, literally, this machine only: 127.x.y.z, ::1, localhost? */
 bool mu_addr_is_loopback_name(const char *host);
 bool mu_addr_is_loopback(const struct sockaddr *addr);
+
+/* Is it an address of this machine? It is if a socket can have it; its port does not matter. */
+bool mu_addr_is_own(const struct sockaddr *addr);

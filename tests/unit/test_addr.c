@@ -166,13 +166,29 @@ static void test_other_family(void **state)
     assert_false(mu_addr_is_loopback(&sa));
 }
 
+static void test_own_addresses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host;
+        bool is_own;
+    } cases[] = {
+        {"127.0.0.1", true}, {"127.3.2.1", true}, {"192.0.2.1", false}, {"2001:db8::1", false}};
+    for (size_t i = 0; i < MU_COUNT(cases); i++) {
+        struct sockaddr_storage addr;
+        assert_int_equal(mu_addr_from_numeric(cases[i].host, 1, &addr), 0);
+        assert_int_equal(mu_addr_is_own((const struct sockaddr *)&addr), cases[i].is_own);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_endpoint_accepts),      cmocka_unit_test(test_endpoint_refuses),
-        cmocka_unit_test(test_endpoint_longest_host), cmocka_unit_test(test_format_truncates),
-        cmocka_unit_test(test_number_is_no_host),     cmocka_unit_test(test_numeric),
-        cmocka_unit_test(test_names_are_not_numeric), cmocka_unit_test(test_other_family),
+        cmocka_unit_test(test_own_addresses),    cmocka_unit_test(test_endpoint_accepts),
+        cmocka_unit_test(test_endpoint_refuses), cmocka_unit_test(test_endpoint_longest_host),
+        cmocka_unit_test(test_format_truncates), cmocka_unit_test(test_number_is_no_host),
+        cmocka_unit_test(test_numeric),          cmocka_unit_test(test_names_are_not_numeric),
+        cmocka_unit_test(test_other_family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
