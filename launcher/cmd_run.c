@@ -4,6 +4,7 @@
 #include "launcher/descriptors.h"
 #include "launcher/dry_run.h"
 #include "launcher/local_world.h"
+#include "launcher/mpi_env.h"
 #include "launcher/options_show.h"
 #include "launcher/run_dir.h"
 #include "launcher/uv_agent.h"
@@ -107,6 +108,9 @@ int cmd_run(int argc, char **argv)
         say_limits(&opts);
         say_local_world(&opts, &world);
         descriptors_raise_limit();
+        if (!opts.keep_mpi_env) {
+            mpi_env_hide_descriptor(environ);
+        }
         rc = uv_agent_run(&opts, environ, world.binding, &status, &err);
     }
     local_world_fini(&world);

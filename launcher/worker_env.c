@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/worker_env.h"
 
+#include "launcher/mpi_env.h"
 #include "muster/buf.h"
 #include "muster/env.h"
 #include "muster/mem.h"
@@ -149,12 +150,15 @@ static bool is_named(const char *entry, const char *name)
     return strncmp(entry, name, len) == 0 && (entry[len] == '=' || entry[len] == '\0');
 }
 
-static bool is_replaced(const struct worker_env_spec *spec, const char *entry)
+static bool is_left_out(const struct worker_env_spec *spec, const char *entry)
 {
     if (spec->opts->virtual_local_rank && is_named(entry, visible_devices)) {
         return true;
     }
     if (spec->timer_file != NULL && is_named(entry, timer_file)) {
+        return true;
+    }
+    if (!spec->opts->keep_mpi_env && mpi_env_is_launchers(entry)) {
         return true;
     }
     for (size_t i = 0; i < MU_COUNT(replaced); i++) {
@@ -172,7 +176,7 @@ static struct strings build_shared(struct worker_env *we, const struct worker_en
     const struct assignment *a = spec->assignment;
     struct strings env = {0};
     for (char *const *entry = spec->parent_env; *entry != NULL; entry++) {
-        if (!is_replaced(spec, *entry)) {
+        if (!is_left_out(spec, *entry)) {
             strings_add(&env, *entry);
         }
     }

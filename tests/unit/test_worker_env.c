@@ -437,6 +437,30 @@ static void test_substitute(void **state)
     }
 }
 
+/* Each worker would believe to be the process that mpirun started. */
+static void test_what_mpirun_set(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, 2);
+    WORDS(s.parent_env, "PATH=/bin", "OMPI_COMM_WORLD_RANK=1", "PMIX_RANK=1", "PMI_FD=11");
+    struct worker_env *we = worker_env_new(&s.spec);
+    char *const *envp = worker_env_command(we, 1)->envp;
+    assert_int_equal(count_of(envp, "PATH"), 1);
+    assert_int_equal(count_of(envp, "OMPI_COMM_WORLD_RANK"), 0);
+    assert_int_equal(count_of(envp, "PMIX_RANK"), 0);
+    assert_int_equal(count_of(envp, "PMI_FD"), 0);
+    worker_env_free(we);
+
+    s.opts.keep_mpi_env = true;
+    we = worker_env_new(&s.spec);
+    envp = worker_env_command(we, 1)->envp;
+    assert_int_equal(count_of(envp, "OMPI_COMM_WORLD_RANK"), 1);
+    assert_int_equal(count_of(envp, "PMIX_RANK"), 1);
+    assert_int_equal(count_of(envp, "PMI_FD"), 1);
+    worker_env_free(we);
+}
+
 static void test_strings_are_shared(void **state)
 {
     (void)state;
@@ -473,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_program),
         cmocka_unit_test(test_script_is_substituted_too),
         cmocka_unit_test(test_substitute),
+        cmocka_unit_test(test_what_mpirun_set),
         cmocka_unit_test(test_strings_are_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
