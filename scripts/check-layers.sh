@@ -9,6 +9,7 @@
 #   - it includes project headers of its own layer or a lower one;
 #   - folders depend on each other in one direction: launcher, rendezvous, common;
 #   - only uv_* files and the commands include <uv.h>, and no header outside them shows it;
+#   - only mpi/mpi_* files, which are no part of muster itself, include <mpi.h>;
 #   - an included project header exists and is written with its path;
 #   - the first line is the licence, headers have #pragma once, no file is longer than 600 lines;
 #   - processes are made, waited for and killed in one module only, the environment read in one.
@@ -30,12 +31,13 @@ layer_of() { # PATH -> 0..4, or nothing
         common/uv_*) echo 2 ;;
         common/*) echo 0 ;;
         rendezvous/uv_* | launcher/uv_* | launcher/shepherd*) echo 3 ;;
-        rendezvous/* | launcher/*) echo 1 ;;
+        mpi/mpi_*) echo 3 ;;
+        rendezvous/* | launcher/* | mpi/*) echo 1 ;;
     esac
 }
 # A header in include/muster belongs to the folder of the .c with its name; one without a .c
 # (plain types) to the lowest folder that may have it: common.
-folder_of() { # PATH -> common|rendezvous|launcher, or nothing
+folder_of() { # PATH -> common|rendezvous|launcher|mpi, or nothing
     local base=${1##*/} f
     case $1 in
         include/muster/*)
@@ -47,11 +49,11 @@ folder_of() { # PATH -> common|rendezvous|launcher, or nothing
                 *) echo common ;;
             esac
             ;;
-        common/* | rendezvous/* | launcher/*) echo "${1%%/*}" ;;
+        common/* | rendezvous/* | launcher/* | mpi/*) echo "${1%%/*}" ;;
     esac
 }
 rank_of() { # FOLDER -> 0..2
-    case $1 in common) echo 0 ;; rendezvous) echo 1 ;; launcher) echo 2 ;; esac
+    case $1 in common) echo 0 ;; rendezvous | mpi) echo 1 ;; launcher) echo 2 ;; esac
 }
 may_include_uv() { # PATH
     local base=${1##*/}
@@ -77,7 +79,8 @@ files=()
 for path in "${tracked[@]}"; do
     [[ -e $path ]] || continue
     case $path in
-        include/muster/*.h | include/muster/*.def | common/* | rendezvous/* | launcher/*) files+=("$path") ;;
+        include/muster/*.h | include/muster/*.def | common/* | rendezvous/* | launcher/* | mpi/*)
+            files+=("$path") ;;
         tests/* | bench/* | examples/* | scripts/cppcheck.h) ;;
         *) fail "$path: no layer is known for this folder" ;;
     esac
@@ -103,6 +106,7 @@ for path in "${files[@]}"; do
         if [[ $include == *'<'* ]]; then
             [[ $target != muster/* ]] || fail "$where: write \"$target\", it is ours"
             [[ $target != uv.h ]] || may_include_uv "$path" || fail "$where: only uv_* files include <uv.h>"
+            [[ $target != mpi.h || $path == mpi/mpi_* ]] || fail "$where: only mpi/mpi_* files include <mpi.h>"
             continue
         fi
         case $target in
@@ -124,8 +128,9 @@ for path in "${files[@]}"; do
 done
 
 # Workers are started by the shepherd, reaped and killed by its reaper; uv_procs has the shepherd.
+# run_program has one short child before there are any: what speaks MPI is not to be in this process.
 owned 'fork|vfork|clone|clone3|posix_spawnp?|uv_spawn|waitpid|waitid|wait[34]?|kill|killpg|tgkill|pidfd_send_signal|uv_kill' \
-    'launcher/shepherd*.c' launcher/reaper.c launcher/uv_procs.c
-owned 'getenv|secure_getenv|setenv|putenv|unsetenv' 'common/env*.c' launcher/main.c 'launcher/cmd_*.c'
+    'launcher/shepherd*.c' launcher/reaper.c launcher/uv_procs.c launcher/run_program.c
+owned 'getenv|secure_getenv|setenv|putenv|unsetenv' 'common/env*.c' launcher/main.c 'launcher/cmd_*.c' 'mpi/mpi_*.c'
 
 exit "$failed"
