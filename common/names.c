@@ -62,6 +62,23 @@ bool mu_names_is_label(struct mu_slice name)
     return true;
 }
 
+char *mu_names_shown(const char *text, size_t max)
+{
+    struct mu_slice rest = mu_slice_of(text);
+    struct mu_buf shown = {0};
+    while (rest.len > 0) {
+        size_t size = shown_char(rest);
+        size_t taken = size > 0 ? size : 1;
+        if (shown.len + taken > max) {
+            break;
+        }
+        mu_buf_append(&shown, size > 0 ? rest.ptr : "?", taken);
+        rest.ptr += taken;
+        rest.len -= taken;
+    }
+    return mu_buf_take_text(&shown);
+}
+
 int mu_names_natural_compare(const char *a, const char *b)
 {
     const char *p = a;

@@ -25,6 +25,12 @@ bool mu_names_is_presentable(struct mu_slice name);
 bool mu_names_is_label(struct mu_slice name);
 
 /*
+ * A copy for people, owned by the caller: at most `max` bytes of whole characters; what is no
+ * character of UTF-8, or a control character, is a question mark.
+ */
+char *mu_names_shown(const char *text, size_t max);
+
+/*
  * Natural order: runs of digits compare by value, so "node2" comes before "node10". Total:
  * names that differ only in leading zeros are ordered by their bytes. <0, 0, >0 as strcmp.
  */

@@ -176,9 +176,27 @@ static void test_label(void **state)
     }
 }
 
+static void assert_shown(const char *text, size_t max, const char *shown)
+{
+    mu_autofree char *copy = mu_names_shown(text, max);
+    assert_string_equal(copy, shown);
+}
+
+static void test_shown(void **state)
+{
+    (void)state;
+    assert_shown("", 10, "");
+    assert_shown("a b", 10, "a b");
+    assert_shown("a\x1b[0m\n", 10, "a?[0m?");
+    assert_shown("\xff\xc3\xa4\xc3", 10, "?\xc3\xa4?");
+    assert_shown("ab\xc3\xa4", 4, "ab\xc3\xa4");
+    assert_shown("ab\xc3\xa4", 3, "ab"); /* no half of a character */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shown),
         cmocka_unit_test(test_presentable),
         cmocka_unit_test(test_label),
         cmocka_unit_test(test_natural_order),
