@@ -28,7 +28,7 @@ struct check_child;
 struct check_answer {
     bool is_done;      /* it ended by itself and said all it had to say */
     bool is_late;      /* it was killed at its deadline */
-    int status;        /* of waitpid(), if is_done */
+    int status;        /* a wait status, if is_done */
     struct mu_buf out; /* what it wrote to standard output */
     struct mu_buf err; /* to standard error */
 };

@@ -170,6 +170,11 @@ int dry_run_show(const struct options *opts, const struct local_world *world, ch
     if (program == NULL) {
         return -1;
     }
+    struct net_choice net = {0};
+    const struct net_iface_wish wish = {.names = opts->iface, .networks = opts->cidr};
+    if (a.node_count > 1 && net_iface_choose_here(&wish, AF_INET, &net, err) != 0) {
+        return -1;
+    }
     mu_autofree char *attempt_dir = attempt_dir_of(opts);
     struct worker_env_spec spec = {.opts = opts,
                                    .assignment = &a,
@@ -178,7 +183,8 @@ int dry_run_show(const struct options *opts, const struct local_world *world, ch
                                    .attempt_dir = attempt_dir,
                                    .parent_env = env,
                                    .program = program,
-                                   .binding = world->binding};
+                                   .binding = world->binding,
+                                   .net = &net};
     struct worker_env *we = worker_env_new(&spec);
     const struct worker_command *command = worker_env_command(we, 0);
     show_worker(opts, command, env, text);

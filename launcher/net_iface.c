@@ -259,10 +259,42 @@ static int choose_by_network(const struct net_iface_list *list, const char *netw
     return mu_err_set(err, MU_E_USAGE, 0, "--cidr %s: %s", networks, text);
 }
 
+static bool is_given(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+bool net_iface_is_wished(const struct net_iface_wish *wish)
+{
+    return is_given(wish->names) || is_given(wish->networks);
+}
+
 int net_iface_choose(const struct net_iface_list *list, const struct net_iface_wish *wish,
                      int family, struct net_choice *ret_choice, struct mu_err *err)
 {
-    MU_REQUIRE((wish->names == NULL) != (wish->networks == NULL));
-    return wish->names != NULL ? choose_by_name(list, wish->names, family, ret_choice, err)
-                               : choose_by_network(list, wish->networks, ret_choice, err);
+    if (is_given(wish->names) && is_given(wish->networks)) {
+        return mu_err_set(err, MU_E_USAGE, 0,
+                          "--iface %s and --cidr %s are two ways to say the same; give one of them",
+                          wish->names, wish->networks);
+    }
+    if (is_given(wish->names)) {
+        return choose_by_name(list, wish->names, family, ret_choice, err);
+    }
+    if (is_given(wish->networks)) {
+        return choose_by_network(list, wish->networks, ret_choice, err);
+    }
+    *ret_choice = (struct net_choice){0};
+    return 0;
+}
+
+int net_iface_choose_here(const struct net_iface_wish *wish, int family,
+                          struct net_choice *ret_choice, struct mu_err *err)
+{
+    struct net_iface_list list = {0};
+    if (net_iface_is_wished(wish) && net_iface_read(&list, err) != 0) {
+        return -1;
+    }
+    int rc = net_iface_choose(&list, wish, family, ret_choice, err);
+    net_iface_free(&list);
+    return rc;
 }

@@ -28,10 +28,10 @@ struct net_iface_list {
     size_t count;
 };
 
-/* What the user says of it: --iface or --cidr, lists with commas. */
+/* What the user says of it: --iface or --cidr, lists with commas. NULL or empty: not given. */
 struct net_iface_wish {
-    const char *names;    /* NULL: not given */
-    const char *networks; /* NULL: not given */
+    const char *names;
+    const char *networks;
 };
 
 /* An interface, as it is told to workers and to other nodes. */
@@ -52,11 +52,17 @@ void net_iface_free(struct net_iface_list *list);
 bool net_iface_of_address(const struct net_iface_list *list, const char *address,
                           struct net_choice *ret_choice);
 
+bool net_iface_is_wished(const struct net_iface_wish *wish); /* is anything given? */
+
 /*
- * The first of the wish's interfaces that is up and has an address, one of `family` (AF_INET,
- * AF_INET6) rather than another; link-local addresses of IPv6 do not count. MU_E_USAGE if there is
- * none: a sentence that says why, and which ones this node has. Exactly one of the wish's lists is
- * given.
+ * The first of the interfaces wished for that is up and has an address, one of `family` (AF_INET,
+ * AF_INET6) rather than another; link-local addresses of IPv6 do not count. Without a wish the
+ * choice has no name. MU_E_USAGE if there is none: a sentence that says why, and which ones this
+ * node has; and if both lists are given.
  */
 int net_iface_choose(const struct net_iface_list *list, const struct net_iface_wish *wish,
                      int family, struct net_choice *ret_choice, struct mu_err *err);
+
+/* The same among the interfaces that this node has now. */
+int net_iface_choose_here(const struct net_iface_wish *wish, int family,
+                          struct net_choice *ret_choice, struct mu_err *err);

@@ -69,6 +69,9 @@ static void on_link_data(void *arg, const uint8_t *data, size_t len)
         }
         at += used;
         mu_log(MU_LOG_DEBUG, "coordinator says %s", ctl_type_name(msg.type));
+        if (msg.type == CTL_WELCOME) {
+            uv_agent_net_welcome(a, &msg.welcome);
+        }
         agent_message(a->engine, &msg, now_ms(a));
         carry_out(a);
     }
@@ -98,6 +101,7 @@ static void on_dial_connected(void *arg, struct uv_conn *conn)
     mu_buf_fini(&preface);
     /* Numeric, and proven: what reached the coordinator from here will reach the store. */
     snprintf(a->master_addr, sizeof(a->master_addr), "%s", uv_conn_peer(conn));
+    snprintf(a->local_addr, sizeof(a->local_addr), "%s", uv_conn_local(conn));
     agent_connected(a->engine, now_ms(a));
     carry_out(a);
 }
@@ -119,10 +123,13 @@ static void on_dial_failed(void *arg, const struct mu_err *why)
 static bool host(struct uv_agent *a, const struct sockaddr_storage *addrs, size_t count,
                  struct mu_err *err)
 {
+    char master_addr[INET6_ADDRSTRLEN];
+    uv_agent_net_address(a, count > 0 ? addrs[0].ss_family : AF_INET, master_addr);
     struct uv_host_spec spec = {.host = a->endpoint.host,
                                 .run_id = a->opts->rdzv_id,
                                 .agent_id = a->config.agent_id,
-                                .store_bytes = (uint64_t)a->opts->store_memory};
+                                .store_bytes = (uint64_t)a->opts->store_memory,
+                                .master_addr = master_addr};
     a->coordinator = uv_host_try(&a->loop, &spec, addrs, count, &a->endpoint.port, err);
     if (a->coordinator == NULL) {
         return false;
@@ -191,6 +198,8 @@ static void finish(struct uv_agent *a, int exit_status)
     uv_agent_events_end(a);
     hang_up(a, false);
     uv_dial_close(a->dial);
+    uv_master_addr_close(a->told);
+    a->told = NULL;
     if (a->coordinator != NULL) {
         bool is_signal = exit_status > 128;
         int signo = is_signal ? exit_status - 128 : SIGTERM;
@@ -323,6 +332,9 @@ static int configure(struct uv_agent *a, struct mu_err *err)
         if (getrandom(&a->config.agent_id, sizeof(a->config.agent_id), 0) < 0) {
             return mu_err_set(err, MU_E_SYSTEM, errno, "random numbers");
         }
+    }
+    if (uv_agent_net_check(a, err) != 0) {
+        return -1;
     }
     if (o->rendezvous.is_standalone) {
         struct sockaddr_storage addr;

@@ -2,18 +2,21 @@
 /*
  * The inside of the agent on its loop, shared by uv_agent.c (link, effects, life),
  * uv_agent_signals.c (signals), uv_agent_workers.c (the workers of a round), uv_agent_output.c
- * (where they write), uv_agent_causes.c (why they ended), uv_agent_watchdog.c (file timers) and
- * uv_agent_events.c (torchelastic's events). Nobody else includes it.
+ * (where they write), uv_agent_causes.c (why they ended), uv_agent_watchdog.c (file timers),
+ * uv_agent_net.c (addresses, interfaces) and uv_agent_events.c (torchelastic's events). Nobody else
+ * includes it.
  */
 #pragma once
 
 #include "launcher/agent.h"
+#include "launcher/net_iface.h"
 #include "launcher/options.h"
 #include "launcher/run_dir.h"
 #include "launcher/terminal.h"
 #include "launcher/uv_dial.h"
 #include "launcher/uv_gpu_wait.h"
 #include "launcher/uv_liveness.h"
+#include "launcher/uv_master_addr.h"
 #include "launcher/uv_out.h"
 #include "launcher/uv_procs.h"
 #include "launcher/worker_env.h"
@@ -54,6 +57,9 @@ struct uv_agent {
     char endpoint_text[MU_MAX_NAME + 16];
     char not_serving[128]; /* why this machine's own endpoint could not be served; "" else */
     char master_addr[INET6_ADDRSTRLEN]; /* numeric; where the coordinator was reached */
+    char local_addr[INET6_ADDRSTRLEN];  /* of the same connection, this node's end */
+    struct net_choice net;              /* by --iface or --cidr; without a name: not asked for */
+    struct uv_master_addr *told;        /* owned; NULL: the coordinator names no address */
     struct uv_dial *dial;               /* owned */
     struct uv_conn *link;               /* owned; NULL while there is none */
     struct mu_buf partial;              /* of the link: a message whose end is not here yet */
@@ -67,7 +73,8 @@ struct uv_agent {
     bool is_unbound_told;               /* that workers are not bound as they should be */
     bool is_unlimited_told;             /* that they lack a resource limit */
     struct uv_gpu_wait *gpu_wait;       /* owned; NULL: no round ran yet, or there is no need */
-    bool is_waiting_for_gpus;           /* the workers of `next` are to be started after that */
+    bool is_waiting;                    /* the workers of `next` are to be started later, */
+    bool is_waiting_for_address;        /* when it is known where the coordinator is reached */
     struct assignment next;
 
     struct uv_agent_causes *causes; /* owned; of this round or the last one; NULL: none yet */
@@ -101,6 +108,7 @@ void uv_agent_output_close(struct uv_agent *a);  /* fine if it was opened in par
 
 /* ---- uv_agent_workers.c ---- */
 void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment);
+void uv_agent_workers_ready(struct uv_agent *a); /* what their start may wait for is over */
 void uv_agent_workers_lease(struct uv_agent *a); /* lease_ms has changed */
 void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e);
 void uv_agent_workers_look(struct uv_agent *a, struct ctl_whose w);
@@ -108,6 +116,23 @@ void uv_agent_workers_close(struct uv_agent *a); /* no event after it; what runs
 void uv_agent_workers_end(struct uv_agent *a);   /* the same, and no other round will come */
 /* After the loop is closed. False if the process must end by _exit(), see uv_gpu_wait_free(). */
 bool uv_agent_workers_free(struct uv_agent *a);
+
+/* ---- uv_agent_net.c ---- */
+
+/* Is there what --iface or --cidr ask for? MU_E_USAGE if not. */
+int uv_agent_net_check(struct uv_agent *a, struct mu_err *err);
+
+/* This node's numeric address by --iface or --cidr, one of `family` if there is; "": not said. */
+void uv_agent_net_address(const struct uv_agent *a, int family, char text[INET6_ADDRSTRLEN]);
+
+/* The coordinator said WELCOME, with an address or without. */
+void uv_agent_net_welcome(struct uv_agent *a, const struct ctl_welcome *welcome);
+bool uv_agent_net_is_trying(const struct uv_agent *a); /* whether that leads there */
+
+/* For the workers of a round: MASTER_ADDR, borrowed until the loop turns; the interface. */
+const char *uv_agent_net_master(const struct uv_agent *a, const struct assignment *assignment);
+struct net_choice uv_agent_net_interface(const struct uv_agent *a,
+                                         const struct assignment *assignment);
 
 /* ---- uv_agent_watchdog.c ---- */
 

@@ -23,19 +23,43 @@ static void on_started(void *arg, uint32_t local_rank, pid_t pid)
     uv_agent_events_started(a, local_rank, pid);
 }
 
-/* ---- GPU memory of the workers before ---- */
+/* ---- what a start may wait for ---- */
 
 static void start_now(struct uv_agent *a, const struct assignment *assignment);
+
+/* After a pause of this process the lease may be over: that comes first, and ends the wait. */
+static bool is_still_waiting(struct uv_agent *a)
+{
+    agent_tick(a->engine, uv_agent_now(a));
+    uv_agent_carry_out(a);
+    return a->is_waiting;
+}
 
 static void on_gpus_free(void *arg)
 {
     struct uv_agent *a = arg;
-    /* After a pause of this process the lease may be over: that comes first, and ends the wait. */
-    agent_tick(a->engine, uv_agent_now(a));
-    uv_agent_carry_out(a);
-    if (a->is_waiting_for_gpus) {
-        a->is_waiting_for_gpus = false;
+    if (is_still_waiting(a)) {
+        a->is_waiting = false;
         start_now(a, &a->next);
+        uv_agent_carry_out(a);
+    }
+}
+
+/* Two things in turn: where the coordinator is reached, and GPU memory. */
+static void start_if_ready(struct uv_agent *a)
+{
+    a->is_waiting_for_address = uv_agent_net_is_trying(a);
+    a->is_waiting =
+        a->is_waiting_for_address || (a->gpu_wait != NULL && uv_gpu_wait_start(a->gpu_wait));
+    if (!a->is_waiting) {
+        start_now(a, &a->next);
+    }
+}
+
+void uv_agent_workers_ready(struct uv_agent *a)
+{
+    if (a->is_waiting_for_address && is_still_waiting(a)) {
+        start_if_ready(a);
         uv_agent_carry_out(a);
     }
 }
@@ -71,7 +95,7 @@ static void note_workers(struct uv_agent *a)
 /* The round ends before its workers were started. The engine takes them for running. */
 static void give_up_waiting(struct uv_agent *a)
 {
-    a->is_waiting_for_gpus = false;
+    a->is_waiting = a->is_waiting_for_address = false;
     uv_gpu_wait_cancel(a->gpu_wait);
     agent_workers_gone(a->engine, uv_agent_now(a));
 }
@@ -231,15 +255,17 @@ static int start(struct uv_agent *a, const struct assignment *assignment, struct
     if (uv_agent_watchdog_start(a, err) != 0) {
         return mu_err_wrap(err, "file timers");
     }
+    struct net_choice net = uv_agent_net_interface(a, assignment);
     struct worker_env_spec spec = {.opts = o,
                                    .assignment = assignment,
-                                   .master_addr = a->master_addr,
+                                   .master_addr = uv_agent_net_master(a, assignment),
                                    .master_port = a->endpoint.port,
                                    .attempt_dir = a->attempt_dir,
                                    .timer_file = uv_agent_watchdog_path(a),
                                    .parent_env = a->env,
                                    .program = a->program,
-                                   .binding = a->binding};
+                                   .binding = a->binding,
+                                   .net = &net};
     struct worker_env *we = worker_env_new(&spec);
     if (assignment->round == 1 && assignment->node_rank == 0) {
         say_threads(a, worker_env_threads(we, 0));
@@ -277,21 +303,17 @@ static void start_now(struct uv_agent *a, const struct assignment *assignment)
 
 void uv_agent_workers_start(struct uv_agent *a, const struct assignment *assignment)
 {
-    a->is_waiting_for_gpus = a->gpu_wait != NULL && uv_gpu_wait_start(a->gpu_wait);
-    if (a->is_waiting_for_gpus) {
-        a->next = *assignment;
-    } else {
-        start_now(a, assignment);
-    }
+    a->next = *assignment;
+    start_if_ready(a);
 }
 
 void uv_agent_workers_signal(struct uv_agent *a, const struct agent_effect *e)
 {
-    if (a->is_waiting_for_gpus && e->kind == AGENT_PASS) {
+    if (a->is_waiting && e->kind == AGENT_PASS) {
         char name[32];
         outcome_signal_name(e->signo, name, sizeof(name));
         mu_log(MU_LOG_NOTICE, "%s comes before the workers have started again: dropped", name);
-    } else if (a->is_waiting_for_gpus) {
+    } else if (a->is_waiting) {
         give_up_waiting(a);
     }
     if (a->procs == NULL) {
@@ -341,7 +363,7 @@ void uv_agent_workers_close(struct uv_agent *a)
 void uv_agent_workers_end(struct uv_agent *a)
 {
     uv_agent_workers_close(a);
-    a->is_waiting_for_gpus = false;
+    a->is_waiting = false;
     uv_gpu_wait_close(a->gpu_wait);
 }
 

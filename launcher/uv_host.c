@@ -13,19 +13,32 @@ static void set_port(struct sockaddr_storage *addr, uint16_t port)
     }
 }
 
+/* Every address of this machine; with AF_INET6 those of IPv4 as well. */
+static struct sockaddr_storage every_address(sa_family_t family, uint16_t port)
+{
+    struct sockaddr_storage every = {.ss_family = family};
+    set_port(&every, port);
+    return every;
+}
+
 /*
  * A host's own name often stands for a loopback address in its /etc/hosts (Debian: 127.0.1.1),
- * where no other node could reach it: then every interface is meant.
+ * where no other node could reach it: then every interface is meant. So it is if workers are to
+ * come by another one than agents.
  */
-static struct sockaddr_storage address_to_serve(const char *host, struct sockaddr_storage addr)
+static struct sockaddr_storage address_to_serve(const struct uv_host_spec *spec,
+                                                struct sockaddr_storage addr)
 {
     const struct sockaddr *sa = (const struct sockaddr *)&addr;
-    if (!mu_addr_is_loopback(sa) || mu_addr_is_loopback_name(host)) {
+    struct sockaddr_storage other;
+    if (mu_addr_from_numeric(spec->master_addr, 0, &other) == 0) {
+        bool is_v4 = addr.ss_family == AF_INET && other.ss_family == AF_INET;
+        return every_address(is_v4 ? AF_INET : AF_INET6, mu_addr_port(sa));
+    }
+    if (!mu_addr_is_loopback(sa) || mu_addr_is_loopback_name(spec->host)) {
         return addr;
     }
-    struct sockaddr_storage every = {.ss_family = addr.ss_family};
-    set_port(&every, mu_addr_port(sa));
-    return every;
+    return every_address(addr.ss_family, mu_addr_port(sa));
 }
 
 struct coordinator *uv_host_try(uv_loop_t *loop, const struct uv_host_spec *spec,
@@ -37,10 +50,12 @@ struct coordinator *uv_host_try(uv_loop_t *loop, const struct uv_host_spec *spec
         if (!mu_addr_is_own((const struct sockaddr *)&addrs[i])) {
             continue;
         }
-        struct sockaddr_storage serve = address_to_serve(spec->host, addrs[i]);
-        struct coordinator_config config = {.run_id = spec->run_id,
-                                            .embedded_agent = spec->agent_id,
-                                            .store_bytes = spec->store_bytes};
+        struct sockaddr_storage serve = address_to_serve(spec, addrs[i]);
+        struct coordinator_config config = {
+            .run_id = spec->run_id,
+            .embedded_agent = spec->agent_id,
+            .store_bytes = spec->store_bytes,
+            .master_addr = spec->master_addr[0] != '\0' ? spec->master_addr : NULL};
         struct coordinator *c = coordinator_new(loop, &config);
         if (coordinator_listen(c, (const struct sockaddr *)&serve, ret_port, err) == 0) {
             return c;

@@ -17,6 +17,7 @@ struct uv_host_spec {
     const char *run_id;
     uint64_t agent_id;
     uint64_t store_bytes;
+    const char *master_addr; /* numeric: where workers are to reach it, too; "": nothing special */
 };
 
 /*

@@ -169,6 +169,31 @@ static bool is_left_out(const struct worker_env_spec *spec, const char *entry)
     return false;
 }
 
+/*
+ * The interface, for libraries that would guess one, or ask for the address of this host's name. A
+ * variable that is set, even to nothing, is the user's.
+ */
+static void share_interface(struct worker_env *we, const struct worker_env_spec *spec,
+                            struct strings *env)
+{
+    static const struct {
+        const char *name;
+        bool takes_prefixes; /* "eth1" is eth10, too, and "=eth1" is not */
+    } variables[] = {
+        {"GLOO_SOCKET_IFNAME", false}, {"NCCL_SOCKET_IFNAME", true}, {"TP_SOCKET_IFNAME", false}};
+    const struct net_choice *net = spec->net;
+    if (net == NULL || net->name[0] == '\0') {
+        return;
+    }
+    for (size_t i = 0; i < MU_COUNT(variables); i++) {
+        const char *name = variables[i].name;
+        const char *mark = variables[i].takes_prefixes && net->is_prefix ? "=" : "";
+        if (mu_env_get(spec->parent_env, name) == NULL) {
+            strings_add(env, own(we, mu_asprintf("%s=%s%s", name, mark, net->name)));
+        }
+    }
+}
+
 /* What all workers of the node have in common. */
 static struct strings build_shared(struct worker_env *we, const struct worker_env_spec *spec)
 {
@@ -202,6 +227,7 @@ static struct strings build_shared(struct worker_env *we, const struct worker_en
         SHARE("TORCH_NCCL_ASYNC_ERROR_HANDLING=1");
     }
 #undef SHARE
+    share_interface(we, spec, &env);
     return env;
 }
 

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "launcher/net_iface.h"
 #include "launcher/numa_binding.h"
 #include "launcher/options.h"
 #include "launcher/worker_command.h"
@@ -26,6 +27,7 @@ struct worker_env_spec {
     char *const *parent_env;
     const char *program; /* absolute path of the interpreter, or of the program with --no-python */
     const struct numa_binding *binding; /* for as many workers; NULL: they are not bound */
+    const struct net_choice *net;       /* the interface to use; NULL or without a name: not said */
 };
 
 struct worker_env;

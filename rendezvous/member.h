@@ -71,6 +71,7 @@ struct member_config {
     uint64_t coordinator_id; /* random; told to every node */
     uint64_t seed;           /* random, and told to nobody */
     uint64_t embedded_agent; /* agent_id of the agent in this process; 0: stand-alone */
+    const char *master_addr; /* of WELCOME; borrowed for the life of the engine; NULL: none */
     int64_t
         unix_offset_ms; /* of events: the time since 1970 is the engine's plus this; 0: not known */
 };

@@ -246,7 +246,8 @@ void member_welcome(struct member *m, const struct member_node *n, bool is_resum
                                               .is_embedded = m->config.embedded_agent != 0,
                                               .is_resumed = is_resumed,
                                               .heartbeat_ms = member_heartbeat_ms(m),
-                                              .node_timeout_ms = m->node_timeout_ms}});
+                                              .node_timeout_ms = m->node_timeout_ms,
+                                              .master_addr = mu_slice_of(m->config.master_addr)}});
 }
 
 /*

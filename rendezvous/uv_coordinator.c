@@ -33,6 +33,7 @@ static void release(struct coordinator *c)
 {
     if (--c->open_handles == 0) {
         free(c->run_id);
+        free(c->master_addr);
         free(c);
     }
 }
@@ -49,6 +50,8 @@ struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_co
     c->store_bytes = config->store_bytes;
     c->warned_ms = INT64_MIN / 2;
     c->run_id = config->run_id != NULL ? mu_strdup(config->run_id) : NULL;
+    c->master_addr = config->master_addr != NULL ? mu_strdup(config->master_addr) : NULL;
+    c->member_config.master_addr = c->master_addr;
     c->member_config.embedded_agent = config->embedded_agent;
     ssize_t n = getrandom(&c->member_config.coordinator_id, sizeof(uint64_t), 0);
     MU_REQUIRE(n == sizeof(uint64_t));
@@ -72,6 +75,11 @@ struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_co
 uint64_t coordinator_id(const struct coordinator *c)
 {
     return c->member_config.coordinator_id;
+}
+
+const char *coordinator_reached_at(const struct coordinator *c)
+{
+    return c->reached_at;
 }
 
 /* ---- the one timer ---- */

@@ -13,6 +13,7 @@
 #include "rendezvous/store_route.h"
 #include "rendezvous/uv_store_server.h"
 
+#include <netinet/in.h>
 #include <sys/queue.h>
 
 /* A connection that is not a c10d client, or one whose store is not known yet. */
@@ -61,8 +62,10 @@ struct coordinator {
     int64_t timer_at_ms;
     uint32_t open_handles;
     bool is_closing;
-    bool is_stopping; /* no node joins any more */
-    char *run_id;     /* owned; NULL: any job */
+    bool is_stopping;  /* no node joins any more */
+    char *run_id;      /* owned; NULL: any job */
+    char *master_addr; /* owned; NULL: not said */
+    char reached_at[INET6_ADDRSTRLEN];
     struct member_config member_config;
     struct peer_list strangers; /* no nodes yet; oldest first: all have the same patience */
     struct peer_list held;      /* c10d clients; `route` decides about them */

@@ -6,6 +6,7 @@
  */
 #include "rendezvous/uv_coordinator_impl.h"
 
+#include "muster/addr.h"
 #include "muster/limits.h"
 #include "muster/log.h"
 #include "muster/mem.h"
@@ -89,6 +90,17 @@ static void refuse(struct peer *p, struct job *job, const char *why, enum ctl_re
     peer_finish(p, LAST_WORDS_MS);
 }
 
+/* By which of this machine's addresses did an agent come that is not on this machine? */
+static void note_address(struct peer *p)
+{
+    struct coordinator *c = p->coordinator;
+    const char *local = uv_conn_local(p->conn);
+    bool is_remote = strcmp(local, uv_conn_peer(p->conn)) != 0 && !mu_addr_is_loopback_name(local);
+    if (is_remote && c->reached_at[0] == '\0') {
+        snprintf(c->reached_at, sizeof(c->reached_at), "%s", local);
+    }
+}
+
 /* Returns false if the peer was turned away, and is gone. */
 static bool on_hello(struct peer *p, const struct ctl_hello *hello)
 {
@@ -135,6 +147,7 @@ static bool on_hello(struct peer *p, const struct ctl_hello *hello)
     }
     TAILQ_REMOVE(&c->strangers, p, link);
     uv_conn_set_timeout(p->conn, hello->node_timeout_ms);
+    note_address(p);
     job_attach(job, (uint32_t)node, p);
     job_carry_out(job);
     bool is_here = job_peer(job, (uint32_t)node) == p;

@@ -28,6 +28,7 @@ struct coordinator_config {
     const char *run_id;      /* the one job accepted; NULL: any. Copied */
     uint64_t embedded_agent; /* agent_id of the agent in this process; 0: stand-alone */
     uint64_t store_bytes;    /* that each store may hold */
+    const char *master_addr; /* numeric: where workers are to connect. Copied; NULL: not said */
 };
 
 /* Owned by the caller; released with coordinator_close(). */
@@ -39,6 +40,12 @@ int coordinator_listen(struct coordinator *c, const struct sockaddr *addr, uint1
 
 /* Random; told to every agent, so that the one in this process recognises its own. */
 uint64_t coordinator_id(const struct coordinator *c);
+
+/*
+ * The numeric address of this machine by which an agent on another one reached us; "" if none has
+ * yet.
+ */
+const char *coordinator_reached_at(const struct coordinator *c);
 
 /*
  * Stop every job: `signo` to all workers, then the end. Jobs that only form end at once. No node

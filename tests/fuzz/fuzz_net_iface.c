@@ -67,6 +67,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int rc = net_iface_choose(&list, &wish, (data[0] & 2) != 0 ? AF_INET6 : AF_INET, &choice, &err);
     MU_REQUIRE((rc == 0) == (err.code == MU_E_NONE));
     MU_REQUIRE(rc == 0 || (err.code == MU_E_USAGE && err.text[0] != '\0'));
+    if (text[0] == '\0') {
+        MU_REQUIRE(rc == 0 && choice.name[0] == '\0'); /* nothing was asked for */
+        return 0;
+    }
     bool is_lo = strcmp(choice.name, "lo") == 0;
     MU_REQUIRE(rc != 0 || is_lo || strcmp(choice.name, "eth0") == 0);
     MU_REQUIRE(rc != 0 || choice.is_prefix != is_lo);

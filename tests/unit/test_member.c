@@ -380,6 +380,24 @@ static void test_protocol_errors(void **state)
     expect("");
 }
 
+/* What the coordinator's node chose by --iface is told to everybody. */
+static void test_welcome_names_the_address(void **state)
+{
+    (void)state;
+    const struct member_config config = {.coordinator_id = 7, .master_addr = "10.78.0.1"};
+    member_free(m);
+    m = member_new(mu_slice_of("j"), &config);
+    hello.node_name = mu_slice_of("node1");
+    struct mu_err err = MU_ERR_INIT;
+    assert_int_equal(member_join(m, &hello, "10.77.0.2", now, &err), 0);
+    const struct member_effect *e = member_take(m);
+    while (e != NULL && (e->kind != MEMBER_SEND || e->msg.type != CTL_WELCOME)) {
+        e = member_take(m);
+    }
+    assert_non_null(e);
+    assert_true(mu_slice_eq(e->msg.welcome.master_addr, mu_slice_of("10.78.0.1")));
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, rig_setup, rig_teardown)
@@ -398,6 +416,7 @@ int main(void)
         TEST(test_extra_node_is_a_spare),
         TEST(test_spares_are_forgotten),
         TEST(test_leave_while_forming),
+        TEST(test_welcome_names_the_address),
         cmocka_unit_test_setup_teardown(test_host_leaves_while_forming, rig_setup_embedded,
                                         rig_teardown),
         TEST(test_joins_with_workers),

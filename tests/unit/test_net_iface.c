@@ -116,6 +116,24 @@ static void why_not(void **state)
     assert_string_equal(choice.name, "");
 }
 
+static void what_is_given(void **state)
+{
+    (void)state;
+    struct net_iface_wish wish = {.names = "eth0", .networks = "10.0.0.0/8"};
+    assert_int_equal(net_iface_choose(&list, &wish, AF_INET, &choice, &err), -1);
+    assert_int_equal(err.code, MU_E_USAGE);
+    assert_string_equal(err.text, "--iface eth0 and --cidr 10.0.0.0/8 are two ways to say the "
+                                  "same; give one of them");
+    wish.networks = ""; /* MUSTER_CIDR= */
+    assert_true(net_iface_is_wished(&wish));
+    assert_int_equal(net_iface_choose(&list, &wish, AF_INET, &choice, &err), 0);
+    assert_string_equal(choice.name, "eth0");
+    wish.names = NULL;
+    assert_false(net_iface_is_wished(&wish));
+    assert_int_equal(net_iface_choose(&list, &wish, AF_INET, &choice, &err), 0);
+    assert_string_equal(choice.name, "");
+}
+
 /* A host of containers: the interfaces with an address come first, and not all are listed. */
 static void many_interfaces(void **state)
 {
@@ -240,6 +258,9 @@ static void real_machine(void **state)
     }
     assert_true(has_loopback);
     net_iface_free(&real);
+    const struct net_iface_wish wish = {.names = "lo"};
+    assert_int_equal(net_iface_choose_here(&wish, AF_INET, &choice, &err), 0);
+    assert_string_equal(choice.address, "127.0.0.1");
 }
 
 int main(void)
@@ -248,6 +269,7 @@ int main(void)
         cmocka_unit_test_setup(chosen_by_name, setup),
         cmocka_unit_test_setup(first_that_works, setup),
         cmocka_unit_test_setup(why_not, setup),
+        cmocka_unit_test_setup(what_is_given, setup),
         cmocka_unit_test_setup(many_interfaces, setup),
         cmocka_unit_test_setup(chosen_by_network, setup),
         cmocka_unit_test_setup(no_such_network, setup),

@@ -479,6 +479,44 @@ static void test_strings_are_shared(void **state)
     worker_env_free(NULL);
 }
 
+static void test_interface(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, 1);
+    struct net_choice net = {.name = "eth0"};
+    s.spec.net = &net;
+    struct worker_env *we = worker_env_new(&s.spec);
+    static const char *const plain[] = {"GLOO_SOCKET_IFNAME=eth0", "NCCL_SOCKET_IFNAME=eth0",
+                                        "TP_SOCKET_IFNAME=eth0", NULL};
+    assert_env(worker_env_command(we, 0)->envp, plain);
+    worker_env_free(we);
+
+    /* NCCL would take eth0.7 as well; the others want a name and nothing else. */
+    net.is_prefix = true;
+    we = worker_env_new(&s.spec);
+    static const char *const exact[] = {"GLOO_SOCKET_IFNAME=eth0", "NCCL_SOCKET_IFNAME==eth0",
+                                        "TP_SOCKET_IFNAME=eth0", NULL};
+    assert_env(worker_env_command(we, 0)->envp, exact);
+    worker_env_free(we);
+
+    /* What is set is kept, each by itself; to nothing, too: that is the library's own choice. */
+    WORDS(s.parent_env, "NCCL_SOCKET_IFNAME=ib", "TP_SOCKET_IFNAME=");
+    we = worker_env_new(&s.spec);
+    static const char *const kept[] = {"GLOO_SOCKET_IFNAME=eth0", "NCCL_SOCKET_IFNAME=ib",
+                                       "TP_SOCKET_IFNAME=", NULL};
+    assert_env(worker_env_command(we, 0)->envp, kept);
+    worker_env_free(we);
+
+    WORDS(s.parent_env, NULL);
+    net.name[0] = '\0';
+    we = worker_env_new(&s.spec);
+    assert_int_equal(count_of(worker_env_command(we, 0)->envp, "GLOO_SOCKET_IFNAME"), 0);
+    assert_int_equal(count_of(worker_env_command(we, 0)->envp, "NCCL_SOCKET_IFNAME"), 0);
+    assert_int_equal(count_of(worker_env_command(we, 0)->envp, "TP_SOCKET_IFNAME"), 0);
+    worker_env_free(we);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -492,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_without_a_run_directory),
         cmocka_unit_test(test_signals_as_given),
         cmocka_unit_test(test_timer_file),
+        cmocka_unit_test(test_interface),
         cmocka_unit_test(test_script),
         cmocka_unit_test(test_module),
         cmocka_unit_test(test_program),
