@@ -28,6 +28,9 @@ int cmd_help(int argc, char **argv);
 /* All subcommands in the order they are shown. */
 const struct cmd *cmd_table(size_t *ret_count);
 
+/* Run the subcommand that argv[0] names, of the table alone; 2 and a message if there is none. */
+int cmd_run_named(int argc, char **argv);
+
 /* The whole program: choose the subcommand and run it. Returns the exit status. */
 int cmd_main(int argc, char **argv);
 

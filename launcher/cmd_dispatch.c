@@ -2,6 +2,8 @@
 #include "launcher/cmd.h"
 
 #include "launcher/cmd_docs.h"
+#include "launcher/cmd_launch.h"
+#include "launcher/launch_order.h"
 #include "launcher/options_check.h"
 #include "launcher/options_parse.h"
 #include "muster/log.h"
@@ -51,7 +53,7 @@ static int read_sched(struct options *opts, struct mu_err *err)
     struct host_view host = host_view_of(environ);
     struct sched_wish wish = {.scheduler = opts->scheduler,
                               .hostfile = opts->hostfile,
-                              .is_outside = strcmp(opts->launch, "none") != 0};
+                              .is_outside = cmd_launch_is_wanted(opts)};
     struct sched *sched = NULL;
     if (sched_read(&host, &wish, &sched, err) != 0) {
         return -1;
@@ -78,6 +80,7 @@ bool cmd_begin(enum options_command command, int argc, char **argv, struct optio
         *ret_status = cmd_fail(&err);
         return false;
     }
+    ret_opts->leash = cmd_launch_leash();
     if (ret_opts->help) {
         struct mu_buf text = {0};
         cmd_docs_help(command, &text);
@@ -123,6 +126,16 @@ static bool is_torchrun(const char *program)
     return strcmp(slash != NULL ? slash + 1 : program, "torchrun") == 0;
 }
 
+int cmd_run_named(int argc, char **argv)
+{
+    for (size_t i = 0; i < MU_COUNT(commands); i++) {
+        if (strcmp(argv[0], commands[i].name) == 0) {
+            return commands[i].handler(argc, argv);
+        }
+    }
+    return fail_unknown(argv[0]);
+}
+
 int cmd_main(int argc, char **argv)
 {
     static const struct {
@@ -146,10 +159,9 @@ int cmd_main(int argc, char **argv)
             name = aliases[i].command;
         }
     }
-    for (size_t i = 0; i < MU_COUNT(commands); i++) {
-        if (strcmp(name, commands[i].name) == 0) {
-            return commands[i].handler(argc - 1, argv + 1);
-        }
+    if (strcmp(name, LAUNCH_COMMAND) == 0) {
+        return cmd_launched(argc - 1, argv + 1);
     }
-    return fail_unknown(name);
+    argv[1] = (char *)(uintptr_t)name;
+    return cmd_run_named(argc - 1, argv + 1);
 }

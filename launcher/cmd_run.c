@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/cmd.h"
 
+#include "launcher/cmd_launch.h"
 #include "launcher/descriptors.h"
 #include "launcher/dry_run.h"
 #include "launcher/local_world.h"
@@ -85,6 +86,11 @@ int cmd_run(int argc, char **argv)
     struct options opts;
     int status;
     if (!cmd_begin(OPTIONS_RUN, argc, argv, &opts, &status)) {
+        return status;
+    }
+    if (cmd_launch_is_wanted(&opts) && !opts.print_config && !opts.dry_run) {
+        status = cmd_launch(&opts, argc, argv);
+        cmd_end(&opts);
         return status;
     }
     if (!opts.rendezvous.is_standalone) {

@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct {
@@ -59,4 +59,11 @@ void descriptors_restore_limit(void)
     if (limit.is_raised) {
         setrlimit(RLIMIT_NOFILE, &limit.before);
     }
+}
+
+bool descriptors_are_one_file(int a, int b)
+{
+    struct stat x;
+    struct stat y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }

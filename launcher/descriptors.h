@@ -7,6 +7,8 @@
 
 #include "muster/err.h"
 
+#include <stdbool.h>
+
 /*
  * Put /dev/null wherever a standard descriptor is closed. Else the next file that is opened takes
  * its number: messages would go to a socket, and a worker would inherit it as its standard input.
@@ -15,6 +17,12 @@ void descriptors_fill_standard(void);
 
 /* MU_E_SYSTEM if one of them is closed nevertheless: nothing for workers may be opened then. */
 int descriptors_check_standard(struct mu_err *err);
+
+/*
+ * A terminal, a pipe for both? Then one sink must serve them, so that lines of one do not break
+ * those of the other.
+ */
+bool descriptors_are_one_file(int a, int b);
 
 /*
  * A pipe, close-on-exec: the end to read from, which does not block, and the other one, which does:

@@ -185,9 +185,13 @@ static int by_line(const void *a, const void *b)
     return (x->line > y->line) - (x->line < y->line);
 }
 
-/* Lines that name one host become one. */
+/* Lines that name one host become one; there must be one at all. */
 static int merge(const char *path, struct hostfile *f, struct mu_err *err)
 {
+    if (f->hosts == NULL) {
+        return mu_err_set(err, MU_E_USAGE, 0,
+                          "%s: no host in it; expected lines like `node1 slots=8`", path);
+    }
     qsort(f->hosts, f->count, sizeof(*f->hosts), by_name);
     size_t used = 0;
     for (size_t i = 0; i < f->count; i++) {
@@ -239,10 +243,6 @@ int hostfile_parse(const char *path, const char *text, size_t len, struct hostfi
         struct hostfile_host *h = &f.hosts[f.count++];
         *h = (struct hostfile_host){.slots = 0};
         rc = read_line(&at, line, h, err);
-    }
-    if (rc == 0 && f.count == 0) {
-        rc = mu_err_set(err, MU_E_USAGE, 0,
-                        "%s: no host in it; expected lines like `node1 slots=8`", path);
     }
     if (rc != 0 || merge(path, &f, err) != 0) {
         hostfile_fini(&f);

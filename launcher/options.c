@@ -68,6 +68,7 @@ void options_init(struct options *opts, enum options_command command)
 {
     memset(opts, 0, sizeof(*opts));
     opts->command = command;
+    opts->leash = -1;
     for (enum options_id id = 0; id < OPTION_COUNT; id++) {
         clear_field(opts, &rows[id]);
         if (rows[id].fallback != NULL) {

@@ -126,6 +126,7 @@ struct options {
     struct mu_endpoint target_address; /* status: valid after options_check() */
     struct options_rendezvous rendezvous;
     const struct sched *sched;     /* borrowed: what started this process; NULL: nothing known */
+    int leash;                     /* a descriptor for uv_leash.h; -1: nobody holds one */
     struct exit_codes stop_codes;  /* run: of --stop-exit-codes, valid after options_check() */
     struct exit_codes retry_codes; /* run: of --retry-exit-codes, the same */
     struct limit_list limits;      /* run, check: of --limit, the same */

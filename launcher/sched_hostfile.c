@@ -10,6 +10,7 @@
 #include "launcher/hostfile.h"
 #include "muster/addr.h"
 #include "muster/mem.h"
+#include "muster/rand.h"
 
 #include <netdb.h>
 #include <stdio.h>
@@ -84,6 +85,9 @@ int sched_hostfile_read(const char *path, bool is_outside, struct sched *s, stru
     s->node_count = (uint32_t)file.count;
     snprintf(s->places[s->place_count++], sizeof(s->places[0]), "%s", file.hosts[0].name);
     s->ports[s->port_count++] = MU_DEFAULT_PORT;
+    if (is_outside) {
+        mu_rand_uuid(s->run_id);
+    }
     int rc = is_outside ? 0 : find_own(path, &file, s, err);
     hostfile_fini(&file);
     return rc;

@@ -4,6 +4,7 @@
 #include "launcher/agent.h"
 #include "launcher/uv_agent_impl.h"
 #include "launcher/uv_host.h"
+#include "launcher/uv_leash.h"
 #include "muster/env.h"
 #include "muster/limits.h"
 #include "muster/mem.h"
@@ -365,6 +366,15 @@ static void open_liveness(struct uv_agent *a)
     }
 }
 
+/* Without it the agent would outlive the launcher that watches it from afar. */
+static int hold_leash(struct uv_agent *a, struct mu_err *err)
+{
+    if (a->opts->leash >= 0) {
+        a->leash = uv_leash_open(&a->loop, a->opts->leash, err);
+    }
+    return a->opts->leash < 0 || a->leash != NULL ? 0 : -1;
+}
+
 static void start(struct uv_agent *a)
 {
     static const struct uv_dial_handlers handlers = {
@@ -392,7 +402,7 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
     }
     rc = -1;
     if (uv_agent_output_open(a, err) == 0 && configure(a, err) == 0 &&
-        uv_agent_signals_watch(a, err) == 0) {
+        uv_agent_signals_watch(a, err) == 0 && hold_leash(a, err) == 0) {
         mu_log_set_sink(uv_out_log_sink, a->err_out);
         uv_agent_events_begin(a);
         open_liveness(a);
@@ -407,6 +417,7 @@ int uv_agent_run(const struct options *opts, char *const *env, const struct numa
         coordinator_close(a->coordinator);
         uv_agent_signals_close(a);
     }
+    uv_leash_close(a->leash);
     uv_agent_output_close(a);
     uv_run(&a->loop, UV_RUN_DEFAULT);
     MU_REQUIRE(uv_loop_close(&a->loop) == 0);

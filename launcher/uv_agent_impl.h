@@ -45,6 +45,7 @@ struct uv_agent {
     struct agent *engine;            /* owned */
     struct coordinator *coordinator; /* owned; NULL: another node serves it */
     struct uv_liveness *liveness;    /* owned; NULL: not asked for */
+    struct uv_leash *leash;          /* owned; NULL: nobody holds one */
     struct uv_agent_events events;
     struct terminal terminal; /* as it was when we started */
 

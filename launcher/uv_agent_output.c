@@ -5,11 +5,11 @@
  */
 #include "launcher/uv_agent_impl.h"
 
+#include "launcher/descriptors.h"
 #include "muster/log.h"
 #include "muster/mem.h"
 
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -17,14 +17,6 @@ enum {
     LIMIT_MS = 120 * 1000, /* with one that is just slow */
     FILES_MS = 10 * 1000,  /* with log files whose file system does not take them */
 };
-
-/* A terminal, a pipe for both: one sink, so that lines of one do not break those of the other. */
-static bool is_one_file(int a, int b)
-{
-    struct stat x;
-    struct stat y;
-    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
 
 static void on_out_failed(void *arg, int error)
 {
@@ -56,7 +48,7 @@ int uv_agent_output_open(struct uv_agent *a, struct mu_err *err)
         return 0;
     }
     a->out = a->err_out;
-    if (!is_one_file(STDOUT_FILENO, STDERR_FILENO)) {
+    if (!descriptors_are_one_file(STDOUT_FILENO, STDERR_FILENO)) {
         a->out = uv_out_new(&a->loop, STDOUT_FILENO, err);
         if (a->out == NULL) {
             return -1;

@@ -127,11 +127,12 @@ for path in "${files[@]}"; do
     done < <(grep -nE '^ *# *include' "$path" | sed -E 's/^([0-9]+):[^"<]*/\1:/')
 done
 
-# Workers are started by the shepherd, reaped and killed by its reaper; uv_procs has the shepherd.
+# Workers are started by the shepherd, reaped and killed by its reaper; uv_procs has the shepherd,
+# uv_launch_host the ssh processes: no workers, and on the loop of a process that has none.
 # run_program has one short child before there are any: what speaks MPI is not to be in this process.
 # muster check asks what may hang (drivers, file systems, names) in children, before there is a job.
-owned 'fork|vfork|clone|clone3|posix_spawnp?|uv_spawn|waitpid|waitid|wait[34]?|kill|killpg|tgkill|pidfd_send_signal|uv_kill' \
-    'launcher/shepherd*.c' launcher/reaper.c launcher/uv_procs.c launcher/run_program.c launcher/check_child.c
+owned 'fork|vfork|clone|clone3|posix_spawnp?|uv_spawn|waitpid|waitid|wait[34]?|kill|killpg|tgkill|pidfd_send_signal|uv_kill|uv_process_kill' \
+    'launcher/shepherd*.c' launcher/reaper.c launcher/uv_procs.c launcher/uv_launch_host.c launcher/run_program.c launcher/check_child.c
 owned 'getenv|secure_getenv|setenv|putenv|unsetenv' 'common/env*.c' launcher/main.c 'launcher/cmd_*.c' 'mpi/mpi_*.c'
 
 exit "$failed"
