@@ -90,7 +90,7 @@ bool cmd_begin(enum options_command command, int argc, char **argv, struct optio
     }
     if (read_sched(ret_opts, &err) != 0 || options_check(ret_opts, &err) != 0) {
         cmd_end(ret_opts);
-        *ret_status = cmd_fail(&err);
+        *ret_status = ret_opts->is_echo ? mu_err_exit_status(&err) : cmd_fail(&err);
         return false;
     }
     mu_log_set_level((enum mu_log_level)mu_log_level_of(ret_opts->log_level));

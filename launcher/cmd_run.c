@@ -8,6 +8,7 @@
 #include "launcher/mpi_env.h"
 #include "launcher/options_show.h"
 #include "launcher/run_dir.h"
+#include "launcher/sched_check.h"
 #include "launcher/uv_agent.h"
 #include "launcher/worker_env.h"
 #include "muster/lines.h"
@@ -35,6 +36,18 @@ static int show(const struct options *opts, const struct local_world *world, str
     }
     mu_buf_fini(&text);
     return rc;
+}
+
+static void say_remarks(const struct options *opts)
+{
+    struct mu_buf text = {0};
+    sched_check_remarks(opts, &text);
+    struct mu_slice rest = {.ptr = (const char *)text.data, .len = text.len};
+    struct mu_slice line;
+    while (lines_next(&rest, &line)) {
+        mu_log(MU_LOG_WARN, MU_SLICE_FMT, MU_SLICE_ARG(line));
+    }
+    mu_buf_fini(&text);
 }
 
 static void say_local_world(const struct options *opts, const struct local_world *world)
@@ -112,6 +125,7 @@ int cmd_run(int argc, char **argv)
     } else if (rc == 0) {
         say_ignored(&opts);
         say_limits(&opts);
+        say_remarks(&opts);
         say_local_world(&opts, &world);
         descriptors_raise_limit();
         if (!opts.keep_mpi_env) {

@@ -82,6 +82,16 @@ static int64_t slurm_count(char *const *envp, const char **ret_name)
     return -1;
 }
 
+int64_t gpu_list_slurm(char *const *envp)
+{
+    const char *name = NULL;
+    int64_t count = slurm_count(envp, &name);
+    const char *cuda = mu_env_get(envp, "CUDA_VISIBLE_DEVICES");
+    int64_t visible = count > 0 && cuda != NULL ? count_listed(cuda) : count;
+    count = visible < count ? visible : count;
+    return count < GPU_LIST_MAX ? count : GPU_LIST_MAX;
+}
+
 static void apply_slurm(struct gpu_list *list, char *const *envp)
 {
     const char *name = NULL;

@@ -20,6 +20,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { GPU_LIST_MAX = 1024 }; /* no machine has more; what is beyond is not seen */
 
@@ -52,6 +53,12 @@ enum gpu_want {
 /* Find them. Released with gpu_list_fini(). */
 void gpu_list_find(const struct host_view *host, enum gpu_want want, struct gpu_list *ret_list);
 void gpu_list_fini(struct gpu_list *list);
+
+/*
+ * How many GPUs Slurm gave this job here, less those that CUDA_VISIBLE_DEVICES leaves out; -1 if it
+ * does not say.
+ */
+int64_t gpu_list_slurm(char *const *envp);
 
 /* Append an unknown device, to be filled in; NULL beyond GPU_LIST_MAX. */
 struct gpu *gpu_list_add(struct gpu_list *list);

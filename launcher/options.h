@@ -125,8 +125,9 @@ struct options {
     const char *target;                /* status: HOST:PORT as given; NULL if missing */
     struct mu_endpoint target_address; /* status: valid after options_check() */
     struct options_rendezvous rendezvous;
-    const struct sched *sched;     /* borrowed: what started this process; NULL: nothing known */
-    int leash;                     /* a descriptor for uv_leash.h; -1: nobody holds one */
+    const struct sched *sched; /* borrowed: what started this process; NULL: nothing known */
+    bool is_echo;              /* what options_check() refused, another process of the job says */
+    int leash;                 /* a descriptor for uv_leash.h; -1: nobody holds one */
     struct exit_codes stop_codes;  /* run: of --stop-exit-codes, valid after options_check() */
     struct exit_codes retry_codes; /* run: of --retry-exit-codes, the same */
     struct limit_list limits;      /* run, check: of --limit, the same */
@@ -153,7 +154,7 @@ int options_set(struct options *opts, enum options_id id, const char *text,
                 enum options_origin origin, struct mu_err *err);
 
 /*
- * "--nnodes", "MUSTER_NNODES", "PET_NNODES", "TORCH_...", "default", or "--rdzv-conf" of an option
- * that is implied by it. Truncated to fit.
+ * "--nnodes", "MUSTER_NNODES", "PET_NNODES", "TORCH_...", "scheduler", "default", or "--rdzv-conf"
+ * of an option that is implied by it. Truncated to fit.
  */
 void options_origin_name(enum options_id id, enum options_origin origin, char *text, size_t size);

@@ -3,6 +3,7 @@
 
 #include "launcher/output_plan.h"
 #include "launcher/rdzv_conf.h"
+#include "launcher/sched_check.h"
 #include "muster/names.h"
 #include "muster/rand.h"
 
@@ -181,15 +182,6 @@ static int name_job(struct options *opts, struct mu_err *err)
     return 0;
 }
 
-/* --shutdown-timeout, in effect. */
-static void check_grace(struct options *opts)
-{
-    if (is_given(opts, OPTION_shutdown_timeout_ms) && !is_given(opts, OPTION_grace_ms)) {
-        opts->grace_ms = opts->shutdown_timeout_ms;
-        opts->origin[OPTION_grace_ms] = OPTIONS_FROM_OTHER;
-    }
-}
-
 static int check_codes(const char *text, enum options_id id, const struct options *opts,
                        struct exit_codes *ret_codes, struct mu_err *err)
 {
@@ -218,38 +210,6 @@ static int check_exit_codes(struct options *opts, struct mu_err *err)
     return 0;
 }
 
-/* What the scheduler says and no option does. */
-static int believe_sched(struct options *opts, struct mu_err *err)
-{
-    const struct sched *s = opts->sched;
-    if (s == NULL) {
-        return 0;
-    }
-    if (s->needs_nnodes && !is_given(opts, OPTION_nnodes)) {
-        return mu_err_set(err, MU_E_USAGE, 0,
-                          "%s does not say how many nodes this job has: give --nnodes N, the "
-                          "`completions` of the Job, or --nnodes 1 if every pod trains alone",
-                          s->name);
-    }
-    char text[32];
-    snprintf(text, sizeof(text), "%u", s->node_count);
-    if (s->node_count > 0 && options_set(opts, OPTION_nnodes, text, OPTIONS_FROM_SCHED, err) != 0) {
-        return mu_err_wrap(err, "the nodes that %s gave to this job", s->name);
-    }
-    snprintf(text, sizeof(text), "%u", s->gpus);
-    if (s->gpus > 0 &&
-        options_set(opts, OPTION_nproc_per_node, text, OPTIONS_FROM_SCHED, err) != 0) {
-        return mu_err_wrap(err, "the GPUs that %s gave to this node", s->name);
-    }
-    if (s->node_name[0] != '\0') {
-        options_set(opts, OPTION_node_name, s->node_name, OPTIONS_FROM_SCHED, NULL);
-    }
-    if (s->run_id[0] != '\0') {
-        options_set(opts, OPTION_rdzv_id, s->run_id, OPTIONS_FROM_SCHED, NULL);
-    }
-    return 0;
-}
-
 static int check_limits(struct options *opts, struct mu_err *err)
 {
     char name[64];
@@ -263,7 +223,7 @@ static int check_limits(struct options *opts, struct mu_err *err)
 static int check_job(struct options *opts, struct mu_err *err)
 {
     return check_backend(opts, err) != 0 || rdzv_conf_apply(opts, err) != 0 ||
-                   believe_sched(opts, err) != 0 || find_coordinator(opts, err) != 0 ||
+                   sched_check_nodes(opts, err) != 0 || find_coordinator(opts, err) != 0 ||
                    check_node(opts, err) != 0 || check_limits(opts, err) != 0
                ? -1
                : name_job(opts, err);
@@ -290,8 +250,7 @@ static int check_run(struct options *opts, struct mu_err *err)
         output_plan_check(opts, err) != 0) {
         return -1;
     }
-    check_grace(opts);
-    return 0;
+    return sched_check_end(opts, err);
 }
 
 static int check_status(struct options *opts, struct mu_err *err)

@@ -5,6 +5,7 @@
 #include "muster/num.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { ORIGIN_COLUMN = 40 };
@@ -135,6 +136,9 @@ static void show_row(const struct options *opts, enum options_id id, struct mu_b
     mu_buf_append_u8(&value, '\0');
     char origin[64];
     options_origin_name(id, opts->origin[id], origin, sizeof(origin));
+    if (opts->origin[id] == OPTIONS_FROM_SCHED && opts->sched != NULL) {
+        snprintf(origin, sizeof(origin), "%s", opts->sched->name);
+    }
 
     size_t start = text->len;
     bool is_set = value.len > 1;

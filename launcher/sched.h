@@ -42,7 +42,12 @@ struct sched {
     uint32_t node_count;          /* 0: it does not say */
     struct hostlist hosts;        /* owned; every node in order, or empty */
     unsigned restart_count;       /* how often the scheduler started this job again */
+    char refusal[384];            /* what is wrong with it, so for all its processes; "": nothing */
     char job_id[64];              /* as the scheduler's own commands take it; "": none */
+
+    /* ---- this process ---- */
+    bool is_alone; /* it is of the job, but was not started on each of its nodes */
+    bool is_echo;  /* what all processes of the job would say, another one says */
 
     /* ---- this node ---- */
     int32_t node_index;              /* its place in the order of the nodes; -1: it does not say */
@@ -70,8 +75,9 @@ struct sched_wish {
 
 /*
  * Find out what started this process, from the environment of `host`. *ret_sched is NULL if nothing
- * did that is known; else owned by the caller. MU_E_USAGE if what it says is contradictory, or is
- * not how muster is to be started (several tasks on a node, say): one sentence with the remedy.
+ * did that is known; else owned by the caller. MU_E_USAGE if what it says is contradictory: one
+ * sentence with the remedy. Where every process of the job finds the same fault (several tasks on a
+ * node, say) it is in ret_sched->refusal instead, so that one of them can speak for all.
  */
 int sched_read(const struct host_view *host, const struct sched_wish *wish,
                struct sched **ret_sched, struct mu_err *err);

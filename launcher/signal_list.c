@@ -33,12 +33,13 @@ static const char *refusal(int signo)
     }
 }
 
-static void add(struct signal_list *list, const char *name, struct mu_buf *warnings)
+static void add(struct signal_list *list, const char *option, const char *name,
+                struct mu_buf *warnings)
 {
     int signo = outcome_signal_number(name);
     if (signo == 0) {
         const char *nearest = outcome_signal_nearest(name);
-        mu_buf_printf(warnings, "--signals-to-handle: there is no signal '%s'%s%s%s\n", name,
+        mu_buf_printf(warnings, "--%s: there is no signal '%s'%s%s%s\n", option, name,
                       nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "",
                       nearest != NULL ? "?" : "");
         return;
@@ -47,20 +48,21 @@ static void add(struct signal_list *list, const char *name, struct mu_buf *warni
     if (why != NULL) {
         char text[32];
         outcome_signal_name(signo, text, sizeof(text));
-        mu_buf_printf(warnings, "--signals-to-handle: %s cannot end the job: %s\n", text, why);
+        mu_buf_printf(warnings, "--%s: %s cannot end the job: %s\n", option, text, why);
         return;
     }
     list->bits |= UINT64_C(1) << (signo - 1);
 }
 
-void signal_list_parse(const char *text, struct signal_list *ret_list, struct mu_buf *warnings)
+void signal_list_parse(const char *option, const char *text, struct signal_list *ret_list,
+                       struct mu_buf *warnings)
 {
     *ret_list = (struct signal_list){0};
     struct mu_slice entry;
     while (mu_slice_next_entry(&text, &entry)) {
         if (entry.len > 0) {
             mu_autofree char *name = mu_slice_dup(entry);
-            add(ret_list, name, warnings);
+            add(ret_list, option, name, warnings);
         }
     }
 }

@@ -104,7 +104,7 @@ int uv_agent_signals_watch(struct uv_agent *a, struct mu_err *err)
 {
     struct signal_list end;
     struct mu_buf warnings = {0};
-    signal_list_parse(a->opts->signals_to_handle, &end, &warnings);
+    signal_list_parse("signals-to-handle", a->opts->signals_to_handle, &end, &warnings);
     say_each(&warnings);
     mu_buf_fini(&warnings);
     /* In the background of a terminal with tostop its messages must not stop it. */

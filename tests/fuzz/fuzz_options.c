@@ -46,7 +46,7 @@ static void read_signals(const struct options *opts)
 {
     struct signal_list list;
     struct mu_buf warnings = {0};
-    signal_list_parse(opts->signals_to_handle, &list, &warnings);
+    signal_list_parse("signals-to-handle", opts->signals_to_handle, &list, &warnings);
     MU_REQUIRE(warnings.len == 0 || warnings.data[warnings.len - 1] == '\n');
     MU_REQUIRE(!signal_list_has(&list, 9) && !signal_list_has(&list, 17));
     mu_buf_fini(&warnings);

@@ -19,7 +19,7 @@ static uint64_t bit(int signo)
 static void parse(const char *text)
 {
     said.len = 0;
-    signal_list_parse(text, &list, &said);
+    signal_list_parse("signals-to-handle", text, &list, &said);
     mu_buf_append_u8(&said, '\0');
 }
 
