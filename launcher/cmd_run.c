@@ -10,6 +10,7 @@
 #include "launcher/run_dir.h"
 #include "launcher/sched_check.h"
 #include "launcher/uv_agent.h"
+#include "launcher/uv_requeue.h"
 #include "launcher/worker_env.h"
 #include "muster/lines.h"
 #include "muster/log.h"
@@ -52,6 +53,12 @@ static void say_remarks(const struct options *opts)
 
 static void say_local_world(const struct options *opts, const struct local_world *world)
 {
+    if (world->is_ungiven && !opts->sched->is_echo) {
+        mu_log(MU_LOG_NOTICE,
+               "one worker on each node: %s gave no GPUs, none can be used here, and "
+               "--nproc-per-node was not given",
+               opts->sched->name);
+    }
     if (world->source[0] != '\0') {
         mu_log(MU_LOG_INFO, "%lld worker%s on this node, by %s", (long long)opts->nproc_per_node,
                opts->nproc_per_node == 1 ? "" : "s", world->source);
@@ -116,6 +123,9 @@ int cmd_run(int argc, char **argv)
     if (rc == 0) {
         rc = worker_env_check(&opts, environ, &err);
     }
+    if (rc == 0) {
+        rc = uv_requeue_check(&opts, environ, &err);
+    }
     if (rc == 0 && run_dir_check(opts.log_dir, &err) != 0) {
         rc = mu_err_wrap(&err, "--log-dir");
     }
@@ -132,6 +142,9 @@ int cmd_run(int argc, char **argv)
             mpi_env_hide_descriptor(environ);
         }
         rc = uv_agent_run(&opts, environ, world.binding, &status, &err);
+        if (rc == 0) {
+            uv_requeue_after(&opts, environ, status);
+        }
     }
     local_world_fini(&world);
     cmd_end(&opts);

@@ -97,11 +97,31 @@ static int count_workers(struct options *opts, const struct host_view *host,
     return fail_without(host, wants[-word].word, &world->gpus, err);
 }
 
+/*
+ * A scheduler gave nodes, no GPUs, and no option says how many workers: as many as there are GPUs
+ * all the same (it may not know of them), else one, and not one for each CPU.
+ */
+static void count_ungiven(struct options *opts, const struct host_view *host,
+                          struct local_world *world)
+{
+    gpu_list_find(host, GPU_WANT_ANY, &world->gpus);
+    fold_mig(opts, &world->gpus);
+    if (world->gpus.count > 0) {
+        opts->nproc_per_node = bounded((int64_t)world->gpus.count);
+        say_source(host, world);
+        return;
+    }
+    world->is_ungiven = true;
+}
+
 int local_world_resolve(struct options *opts, const struct host_view *host,
                         struct local_world *ret_world, struct mu_err *err)
 {
     struct local_world world = {0};
     bool is_by_cpu = opts->nproc_per_node == OPTIONS_NPROC_CPU;
+    if (opts->sched != NULL && opts->origin[OPTION_nproc_per_node] == OPTIONS_FROM_DEFAULT) {
+        count_ungiven(opts, host, &world);
+    }
     if (opts->nproc_per_node < 0 && count_workers(opts, host, &world, err) != 0) {
         local_world_fini(&world);
         return -1;

@@ -14,6 +14,7 @@ struct local_world {
     char source[160];             /* what the number is: "the GPUs in ..."; "": it was given */
     struct gpu_list gpus;         /* empty where nobody had to look for them */
     struct numa_binding *binding; /* NULL: workers run where muster does */
+    bool is_ungiven;              /* one worker, since neither an option nor a device says more */
 };
 
 /*
@@ -24,6 +25,9 @@ struct local_world {
  * Such workers are not bound near GPUs. gpu and xpu are the devices of gpu_list.h; without
  * --virtual-local-rank MIG devices count as one, for CUDA shows a process no second. auto is the
  * GPUs if there are any, else as cpu.
+ *
+ * Where a scheduler started muster and neither it nor an option says how many workers: one for each
+ * GPU they will see, else one.
  *
  * MU_E_USAGE if there is no such device, or if the workers cannot be bound as they must be. On
  * success *ret_world is released with local_world_fini().

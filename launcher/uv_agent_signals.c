@@ -7,6 +7,7 @@
 #include "launcher/uv_agent_impl.h"
 
 #include "launcher/reaper.h"
+#include "launcher/sched_check.h"
 #include "launcher/signal_list.h"
 #include "muster/lines.h"
 #include "muster/mem.h"
@@ -107,6 +108,9 @@ int uv_agent_signals_watch(struct uv_agent *a, struct mu_err *err)
     signal_list_parse("signals-to-handle", a->opts->signals_to_handle, &end, &warnings);
     say_each(&warnings);
     mu_buf_fini(&warnings);
+    struct signal_list requeue;
+    sched_check_requeue_list(a->opts, &requeue);
+    end.bits |= requeue.bits;
     /* In the background of a terminal with tostop its messages must not stop it. */
     signal(SIGTTOU, SIG_IGN);
     int rc = 0;

@@ -187,7 +187,7 @@ static void carry_out(struct uv_launch *l)
 static int watch_signals(struct uv_launch *l, const char *list, struct mu_err *err)
 {
     struct mu_buf warnings = {0}; /* the agents say them */
-    signal_list_parse(list, &l->end_signals, &warnings);
+    signal_list_parse("signals-to-handle", list, &l->end_signals, &warnings);
     mu_buf_fini(&warnings);
     for (int signo = 1; signo <= SIGRTMAX; signo++) {
         struct sigaction current;

@@ -128,11 +128,13 @@ for path in "${files[@]}"; do
 done
 
 # Workers are started by the shepherd, reaped and killed by its reaper; uv_procs has the shepherd,
-# uv_launch_host the ssh processes: no workers, and on the loop of a process that has none.
+# uv_launch_host the ssh processes: no workers, and on the loop of a process that has none. When all
+# of them are gone, uv_requeue runs scontrol.
 # run_program has one short child before there are any: what speaks MPI is not to be in this process.
 # muster check asks what may hang (drivers, file systems, names) in children, before there is a job.
 owned 'fork|vfork|clone|clone3|posix_spawnp?|uv_spawn|waitpid|waitid|wait[34]?|kill|killpg|tgkill|pidfd_send_signal|uv_kill|uv_process_kill' \
-    'launcher/shepherd*.c' launcher/reaper.c launcher/uv_procs.c launcher/uv_launch_host.c launcher/run_program.c launcher/check_child.c
+    'launcher/shepherd*.c' launcher/reaper.c launcher/uv_procs.c launcher/uv_launch_host.c launcher/uv_requeue.c \
+    launcher/run_program.c launcher/check_child.c
 owned 'getenv|secure_getenv|setenv|putenv|unsetenv' 'common/env*.c' launcher/main.c 'launcher/cmd_*.c' 'mpi/mpi_*.c'
 
 exit "$failed"

@@ -65,6 +65,38 @@ static void assert_refused(struct scene *s, int64_t nproc, const char *why)
     assert_string_equal(s->err.text, why);
 }
 
+/* Under a scheduler that gave no GPUs, and without --nproc-per-node. */
+static void test_ungiven(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, "0-7");
+    static const struct sched sched = {.kind = SCHED_SLURM, .name = "Slurm"};
+    assert_count(&s, 1, 1, "");
+    assert_false(s.world.is_ungiven);
+    s.opts.sched = &sched;
+    assert_count(&s, 1, 1, "");
+    assert_true(s.world.is_ungiven);
+    s.opts.origin[OPTION_nproc_per_node] = OPTIONS_FROM_CLI;
+    assert_count(&s, 1, 1, "");
+    assert_false(s.world.is_ungiven);
+    scene_fini(&s);
+}
+
+static void test_ungiven_with_gpus(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, "0-7");
+    static const struct sched sched = {.kind = SCHED_SLURM, .name = "Slurm"};
+    s.opts.sched = &sched;
+    host_rig_nvidia(&s.host, "0000:1b:00.0", 0, "GPU-a", 0);
+    host_rig_nvidia(&s.host, "0000:3b:00.0", 1, "GPU-b", 0);
+    assert_count(&s, 1, 2, "the GPUs in /proc/driver/nvidia/gpus");
+    assert_false(s.world.is_ungiven);
+    scene_fini(&s);
+}
+
 static void test_numbers_are_kept(void **state)
 {
     (void)state;
@@ -180,6 +212,8 @@ static void test_binding(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ungiven),
+        cmocka_unit_test(test_ungiven_with_gpus),
         cmocka_unit_test(test_numbers_are_kept),
         cmocka_unit_test(test_cpus),
         cmocka_unit_test(test_gpus),
