@@ -200,9 +200,11 @@ static int check_requeue(struct options *opts, struct mu_err *err)
     } else if (list.bits == 0) {
         rc = mu_err_set(err, MU_E_USAGE, 0, "--requeue-on: '%s' names no signal", opts->requeue_on);
     } else if (opts->sched == NULL || opts->sched->kind != SCHED_SLURM) {
-        rc = mu_err_set(err, MU_E_USAGE, 0,
-                        "--requeue-on asks Slurm to start the job again, but this is no job of "
-                        "Slurm's; leave the option out");
+        rc =
+            mu_err_set(err, MU_E_USAGE, 0,
+                       "--requeue-on asks Slurm to start the job again, but nothing says that this "
+                       "is a job of Slurm's (--standalone and --scheduler none do not look); leave "
+                       "the option out");
     }
     mu_buf_fini(&warnings);
     return rc;
