@@ -139,7 +139,8 @@ $(FAKES): Makefile
 # What uses parts of muster is built as they are.
 $(B)/workers/local_map: $(B)/tests/workers/local_map.o $(CORE)
 $(B)/workers/gpu_sources: $(B)/tests/workers/gpu_sources.o $(CORE)
-$(B)/workers/local_map $(B)/workers/gpu_sources:
+$(B)/workers/hostlist_names: $(B)/tests/workers/hostlist_names.o $(CORE)
+$(B)/workers/local_map $(B)/workers/gpu_sources $(B)/workers/hostlist_names:
 	$(call link,$(LIBS))
 
 # What uses the store client is built as it is.
