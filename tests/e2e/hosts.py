@@ -6,7 +6,7 @@ import itertools
 import os
 import string
 import subprocess
-from typing import Optional
+from typing import Optional, Sequence
 
 from muster import ROOT, WORKER, Case, expect, need_root, need_tools
 from procs import Proc, Skip, alive
@@ -15,11 +15,11 @@ SCRIPT = str(ROOT / "tests/hosts/hosts.sh")
 
 
 class Hosts:
-    """Hosts 1..N of one case. Skips with the reason if this machine cannot make them."""
+    """Hosts 1..N of one case, with names of their own if given. Skips with the reason if this machine cannot make them."""
 
     sets = itertools.count()
 
-    def __init__(self, t: Case, count: int = 3) -> None:
+    def __init__(self, t: Case, count: int = 3, names: Sequence[str] = ()) -> None:
         need_root()
         need_tools("ip", "bridge", "nsenter", "unshare")
         self.case = t
@@ -30,7 +30,7 @@ class Hosts:
         self.env = {**t.env, "MUSTER_HOSTS": self.id}
         t.env["MUSTER_HOSTS"] = self.id
         t.cleanups.append(lambda: self.call("down"))
-        made = self.call("up", str(count))
+        made = self.call("up", str(count), *names)
         if made.returncode != 0:
             raise Skip(f"network namespaces are not possible here: {made.stderr.strip() or made.returncode}")
 

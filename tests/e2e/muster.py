@@ -178,7 +178,7 @@ class Case:
         def stalled() -> bool:
             if len(self.worker_files(turn)) >= count:
                 return True
-            if not any(proc.is_running() for proc in self.procs):
+            if self.procs and not any(proc.is_running() for proc in self.procs):
                 raise Failure(f"everything ended before {count} workers of turn {turn} ran")
             return False
         wait_for(stalled, f"{count} workers of turn {turn}", timeout * PATIENCE)

@@ -1,77 +1,89 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Under a real Slurm: three nodes on this machine, one agent per node started by srun."""
+"""Jobs of a real Slurm: `srun muster run program`, and what comes of it. Nobody says an address."""
 from __future__ import annotations
 
-import subprocess
-
-from muster import HELLO, MUSTER, PATIENCE, ROOT, WORKER, Case, expect, free_port, need_file, need_root, need_tools
-from procs import Proc, Skip, wait_for
+from muster import HELLO, WORKER, Case, Worker, expect, need_file
+from slurm import NODES, STEP, Slurm, muster
 
 LIMIT = 120
-SCRIPT = str(ROOT / "tests/slurm/slurm.sh")
 
 
-def start_slurm(t: Case) -> None:
-    need_root()
-    need_tools("slurmctld", "slurmd", "srun", "munged")
-    state = t.dir / "slurm"
-
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        # To files: the daemons keep what they inherit, and a pipe would stay open.
-        with open(t.dir / f"slurm-{words[0]}.log", "w+") as log:
-            done = subprocess.run([SCRIPT, *words], env=t.env, stdout=log, stderr=log,
-                                  stdin=subprocess.DEVNULL, timeout=90, check=False)
-            log.seek(0)
-            return subprocess.CompletedProcess(words, done.returncode, log.read(), "")
-
-    t.cleanups.append(lambda: call("down", str(state)))
-    base = free_port()
-    made = call("up", str(state), str(base))
-    if made.returncode != 0:
-        raise Skip(f"Slurm cannot be started: {made.stdout.strip()}")
-    t.env["SLURM_CONF"] = str(state / "slurm.conf")
+def check_ranks(workers: dict[int, Worker], nodes: tuple[str, ...], per_node: int) -> None:
+    got = [workers[rank].env["SLURMD_NODENAME"] for rank in sorted(workers)]
+    expect(got == [node for node in nodes for _ in range(per_node)], f"nodes by rank: {got}")
+    expect([w.node for _, w in sorted(workers.items())] == [r // per_node for r in range(len(workers))],
+           f"node ranks: { {r: w.node for r, w in workers.items()} }")
 
 
-def srun(t: Case, program: str, *options: str) -> Proc:
-    launch = (f'exec "{MUSTER}" run --nnodes 3 --nproc-per-node 8 --node-name "$SLURMD_NODENAME" '
-              f'--rdzv-endpoint 127.0.0.1:{t.port} --rdzv-id "$SLURM_JOB_ID" {" ".join(options)} '
-              f'--no-python "{program}"')
-    return t.spawn("srun", ["srun", "-N3", "--ntasks-per-node=1", "--job-name", "muster", "sh", "-c", launch])
-
-
-def test_job_of_24(t: Case) -> None:
+# The least a user can write. Names do not resolve here, and all nodes are one machine.
+def test_nothing_but_srun(t: Case) -> None:
     need_file(HELLO)
-    start_slurm(t)
-    srun(t, HELLO).expect(0, 60 * PATIENCE)
+    slurm = Slurm(t, gpus=8)
+    step = slurm.run(step=["-N3", "--ntasks-per-node=1", "--gpus-per-node=8"], program=[HELLO])
+    step.expect(0, STEP)
+    ranks = sorted(int(line.split()[1].split("/")[0]) for line in step.out.splitlines() if line.startswith("rank "))
+    expect(ranks == list(range(24)), f"ranks that said hello: {ranks}")
 
 
-def test_ranks_follow_slurms_nodes(t: Case) -> None:
-    start_slurm(t)
-    step = srun(t, WORKER)
+def test_job_of_three_hosts(t: Case) -> None:
+    slurm = Slurm(t, hosts=True, gpus=8, cgroup=True)
+    step = slurm.run(step=["-N3", "--ntasks-per-node=1", "--gpus-per-node=8"])
     workers = t.workers(24)
     t.go()
-    step.expect(0, 60 * PATIENCE)
-    names = [workers[rank].env["SLURMD_NODENAME"] for rank in (0, 8, 16)]
-    expect(names == ["osk-gpu54", "osk-gpu56", "osk-gpu91"], f"order of nodes: {names}")
+    step.expect(0, STEP)
+    check_ranks(workers, NODES, 8)
+    first = workers[0].env
+    for worker in workers.values():
+        expect(worker.env["LOCAL_WORLD_SIZE"] == "8", "the number of workers is not that of the GPUs")
+        expect(worker.env["TORCHELASTIC_RUN_ID"] == f"{first['SLURM_JOB_ID']}.{first['SLURM_STEP_ID']}",
+               f"run id: {worker.env['TORCHELASTIC_RUN_ID']}")
+        expect(worker.env["MASTER_ADDR"] in ("10.77.0.1", NODES[0]), f"address: {worker.env['MASTER_ADDR']}")
+        expect(worker.env["MASTER_PORT"] == first["MASTER_PORT"] != "29500", "not one port of the job's own")
+
+
+def test_order_of_nodes_is_slurms(t: Case) -> None:
+    order = (NODES[2], NODES[0], NODES[1])
+    slurm = Slurm(t, hosts=True)
+    hostfile = t.dir / "hostfile"
+    hostfile.write_text("\n".join((*order, "")))
+    step = slurm.run("--nproc-per-node", "2", step=["-N3", "-n3", "--distribution=arbitrary"],
+                     env={"SLURM_HOSTFILE": str(hostfile)})
+    workers = t.workers(6)
+    t.go()
+    step.expect(0, STEP)
+    check_ranks(workers, order, 2)
+    expect([workers[2 * k].env["SLURM_PROCID"] for k in range(3)] == ["0", "1", "2"], "not the order of the tasks")
+
+
+def test_part_of_an_allocation(t: Case) -> None:
+    slurm = Slurm(t, hosts=True)
+    batch = slurm.script('srun -N2 -n2 --nodelist=osk-gpu56,osk-gpu91 "$@"')
+    job = slurm.batch(batch, "-N3", "--ntasks-per-node=1", words=muster("--nproc-per-node", "2"))
+    workers = t.workers(4)
+    t.go()
+    slurm.wait_state(job, "COMPLETED")
+    check_ranks(workers, NODES[1:], 2)
 
 
 def test_failure_gives_srun_its_status(t: Case) -> None:
-    start_slurm(t)
-    step = srun(t, WORKER)
+    slurm = Slurm(t, hosts=True, cgroup=True)
+    step = slurm.run("--nproc-per-node", "8", step=["-N3", "--ntasks-per-node=1", "--kill-on-bad-exit=1"])
     workers = t.workers(24)
     t.tell("exit.0.11", "7")
-    step.expect(7, 60 * PATIENCE)
+    step.expect(7, STEP)
     t.wait_gone([w.pid for w in workers.values()], "all workers")
+    expect(step.err.count("failed: rank 11 on osk-gpu56") == 3, "the culprit is not named by all nodes")
+    expect(step.err.count("every worker of the job was stopped; exit status 7") == 1, "not one report")
 
 
 def test_scancel_ends_everything(t: Case) -> None:
-    start_slurm(t)
-    step = srun(t, WORKER, "--grace", "5s")
+    slurm = Slurm(t, cgroup=True)
+    step = slurm.run("--nproc-per-node", "8", "--grace", "5s", program=[WORKER, "--grandchild"])
     workers = t.workers(24)
-    job = workers[0].env["SLURM_JOB_ID"]
-    subprocess.run(["scancel", job], env=t.env, timeout=20, check=True)
-    expect(step.wait(60 * PATIENCE) != 0, "srun exited with 0 after scancel")
-    t.wait_gone([w.pid for w in workers.values()], "all workers")
-    wait_for(lambda: not subprocess.run(["squeue", "-h", "-j", job], env=t.env, capture_output=True,
-                                        text=True, timeout=20, check=False).stdout.strip(),
-             "the job to leave the queue", 60)
+    children = [t.grandchild_of(w) for w in workers.values()]
+    slurm.command("scancel", workers[0].env["SLURM_JOB_ID"])
+    expect(step.wait(STEP) != 0, "srun exited with 0 after scancel")
+    t.wait_gone([w.pid for w in workers.values()] + children, "all workers and their children")
+    slurm.wait_out()
+    signals = {rank: t.signals_of(w) for rank, w in workers.items()}
+    expect(all(s == [15] for s in signals.values()), f"signals of the workers: {signals}")
