@@ -69,11 +69,16 @@ static const char *outward(const struct uv_agent *a, const char *address)
     return mu_addr_is_loopback_name(address) && reached_at[0] != '\0' ? reached_at : address;
 }
 
+/* Is the address that the coordinator told of one to be used? */
+static bool is_told(const struct uv_agent *a)
+{
+    return a->told != NULL && uv_master_addr_proven(a->told)[0] != '\0';
+}
+
 const char *uv_agent_net_master(const struct uv_agent *a, const struct assignment *assignment)
 {
-    const char *proven = a->told != NULL ? uv_master_addr_proven(a->told) : "";
-    if (proven[0] != '\0') {
-        return proven;
+    if (is_told(a)) {
+        return uv_master_addr_proven(a->told);
     }
     return assignment->node_count > 1 ? outward(a, a->master_addr) : a->master_addr;
 }
@@ -90,7 +95,9 @@ struct net_choice uv_agent_net_interface(const struct uv_agent *a,
     } else {
         struct net_iface_list list;
         struct mu_err err = MU_ERR_INIT;
-        const char *address = outward(a, a->local_addr);
+        /* Where the coordinator's node chose another network, the others meet it there. */
+        const char *local = is_told(a) ? uv_master_addr_local(a->told) : a->local_addr;
+        const char *address = outward(a, local);
         if (mu_addr_is_loopback_name(address) || net_iface_read(&list, &err) != 0) {
             return choice;
         }

@@ -19,6 +19,7 @@ struct uv_master_addr {
     char address[INET6_ADDRSTRLEN];
     uint16_t port;
     bool has_answered;
+    char local[INET6_ADDRSTRLEN]; /* if it has */
     char node_name[MU_MAX_NAME + 1];
     char known[INET6_ADDRSTRLEN];
 };
@@ -64,10 +65,12 @@ static void on_connected(void *arg, const struct mu_err *failure)
 {
     struct uv_master_addr *m = arg;
     m->has_answered = failure == NULL;
-    stop(m);
-    if (failure != NULL) {
+    if (failure == NULL) {
+        snprintf(m->local, sizeof(m->local), "%s", uv_conn_local(m->conn));
+    } else {
         warn(m, failure->text);
     }
+    stop(m);
     m->done(m->arg);
 }
 
@@ -117,6 +120,11 @@ bool uv_master_addr_is_trying(const struct uv_master_addr *m)
 const char *uv_master_addr_proven(const struct uv_master_addr *m)
 {
     return m->has_answered ? m->address : "";
+}
+
+const char *uv_master_addr_local(const struct uv_master_addr *m)
+{
+    return m->local;
 }
 
 void uv_master_addr_close(struct uv_master_addr *m)

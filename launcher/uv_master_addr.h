@@ -38,5 +38,8 @@ bool uv_master_addr_is_trying(const struct uv_master_addr *m);
 /* The address that was tried last, if it answered; else "". */
 const char *uv_master_addr_proven(const struct uv_master_addr *m);
 
+/* This node's end of the connection that proved it. */
+const char *uv_master_addr_local(const struct uv_master_addr *m);
+
 /* `done` is not called any more; frees itself. NULL is allowed. */
 void uv_master_addr_close(struct uv_master_addr *m);

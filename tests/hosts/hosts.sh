@@ -13,18 +13,20 @@
 #                                   loss PCT  PCT % lost
 #                                   cut-in    what is sent to K is lost, what K sends arrives
 #                                   cut-out   the other way round
+#                                   cut2      as cut, but of the second network alone
 #                                   heal      undo (not the SIGKILL)
 #
 # ID (letters and digits, 8 at most) keeps several sets apart: namespaces ID-h1, ID-h2, ... and
-# the switch ID-sw, with a bridge that no packet filter of the machine touches. Nothing is plugged
-# into the machine's own network. Host K is hostK, 10.77.0.K on eth0, with its own loopback and
-# host name (its NAME if it has one); files and processes are shared with the machine.
+# the switch ID-sw, with bridges that no packet filter of the machine touches. Nothing is plugged
+# into the machine's own network. Host K is hostK, 10.77.0.K and fd77::K (hostK-v6) on eth0, and
+# 10.78.0.K on eth1, which is another network, with its own loopback and host name (its NAME if
+# it has one); files and processes are shared with the machine. What is said of faults is of eth0; cut and crash are of both.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 die() { echo "hosts: $*" >&2; exit 1; }
-usage() { sed -n '4,17s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '4,18s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 id=${MUSTER_HOSTS:-mu}
 [[ $id =~ ^[a-z0-9]{1,8}$ ]] || die "MUSTER_HOSTS must be up to 8 letters and digits"
@@ -37,7 +39,7 @@ host_list() {
     for dir in "$run"/[0-9]*; do [[ ! -d $dir ]] || echo "${dir##*/}"; done
 }
 need_host() { [[ $1 =~ ^[0-9]+$ && -d $run/$1 ]] || die "no host '$1'; run: hosts.sh up N"; }
-port_state() { bridge -n "$switch" link set dev "p$1" state "$2"; } # 0 disabled, 3 forwarding
+port_state() { bridge -n "$switch" link set dev "$1" state "$2"; } # 0 disabled, 3 forwarding
 kill_all() { # K: all processes of a host
     local pids
     for ((t = 0; t < 50; t++)); do
@@ -59,22 +61,32 @@ up() { # N [NAME...]
     : >"$run/resolv.conf" # no DNS: unknown names fail at once
     ip netns add "$switch"
     on_switch link add br0 type bridge
+    on_switch link add br1 type bridge
     on_switch link set br0 up
+    on_switch link set br1 up
     for ((k = 1; k <= n; k++)); do
         name=${!k-}
-        echo "10.77.0.$k ${name:+$name }host$k" >>"$run/hosts"
+        printf '10.77.0.%s %shost%s\nfd77::%s host%s-v6\n' "$k" "${name:+$name }" "$k" "$k" "$k" >>"$run/hosts"
         mkdir -p "$run/$k"
         echo "${name:-host$k}" >"$run/$k/name"
         ip netns add "$id-h$k"
         ip link add eth0 netns "$id-h$k" type veth peer name "p$k" netns "$switch"
+        ip link add eth1 netns "$id-h$k" type veth peer name "q$k" netns "$switch"
         ip -n "$id-h$k" addr add "10.77.0.$k/24" dev eth0
+        ip -n "$id-h$k" addr add "fd77::$k/64" dev eth0 nodad
+        ip -n "$id-h$k" addr add "10.78.0.$k/24" dev eth1
         ip -n "$id-h$k" link set lo up
         ip -n "$id-h$k" link set eth0 up
+        ip -n "$id-h$k" link set eth1 up
         on_switch link set "p$k" master br0 up
+        on_switch link set "q$k" master br1 up
     done
     for ((k = 1; k <= n; k++)); do
         for ((t = 0; t < 100; t++)); do
-            if bridge -n "$switch" link show dev "p$k" | grep -q 'state forwarding'; then continue 2; fi
+            if [[ $(bridge -n "$switch" link show dev "p$k") == *'state forwarding'* &&
+                $(bridge -n "$switch" link show dev "q$k") == *'state forwarding'* ]]; then
+                continue 2
+            fi
             sleep 0.05
         done
         die "port of host $k does not forward"
@@ -140,14 +152,15 @@ fault() {
     local k=$1
     need_host "$k"
     case $2 in
-        cut) relay_stop "$k"; port_state "$k" 0 ;;
+        cut) relay_stop "$k"; port_state "p$k" 0; port_state "q$k" 0 ;;
+        cut2) port_state "q$k" 0 ;;
         down) on_switch link set "p$k" down ;;
-        crash) relay_stop "$k"; port_state "$k" 0; kill_all "$k" ;;
+        crash) relay_stop "$k"; port_state "p$k" 0; port_state "q$k" 0; kill_all "$k" ;;
         delay) relay_start "$k" "${3:?milliseconds}" "${4:-0}" "${4:-0}" ;;
         loss) relay_start "$k" 0 "${3:?percent}" "$3" ;;
         cut-in) relay_start "$k" 0 0 100 ;;
         cut-out) relay_start "$k" 0 100 0 ;;
-        heal) on_switch link set "p$k" up; relay_stop "$k"; port_state "$k" 3 ;;
+        heal) on_switch link set "p$k" up; relay_stop "$k"; port_state "p$k" 3; port_state "q$k" 3 ;;
         *) usage ;;
     esac
 }
