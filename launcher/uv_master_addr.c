@@ -106,7 +106,7 @@ void uv_master_addr_try(struct uv_master_addr *m, const struct uv_master_addr_sp
     struct mu_err err = MU_ERR_INIT;
     m->conn = uv_conn_connect(m->loop, (const struct sockaddr *)&addr, on_connected, m, &err);
     if (m->conn == NULL) {
-        warn(m, err.text);
+        warn(m, err.sys != 0 ? uv_strerror(-err.sys) : err.text);
         return;
     }
     uv_timer_start(&m->timer, on_timeout, TRY_MS, 0);

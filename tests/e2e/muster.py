@@ -26,7 +26,8 @@ PATIENCE = float(os.environ.get("MUSTER_E2E_PATIENCE", "3" if BUILD.name in ("as
 
 # Nothing of the shell the tests were started from may leak into a job.
 FOREIGN = ("SLURM", "OMPI_", "PMIX", "TORCHELASTIC", "MUSTER", "MASTER_", "OMP_NUM_THREADS",
-           "RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "NODE_RANK", "E2E_", "PET_", "MAKE")
+           "RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "NODE_RANK", "E2E_", "PET_", "MAKE",
+           "GLOO_SOCKET", "NCCL_SOCKET", "TP_SOCKET")
 
 
 def expect(claim: Any, text: str) -> None:
