@@ -2,6 +2,8 @@
 #include "rendezvous/job_view.h"
 
 #include "muster/buf.h"
+#include "muster/limits.h"
+#include "muster/mem.h"
 #include "muster/num.h"
 #include "rendezvous/job_nodes.h"
 
@@ -171,6 +173,21 @@ json_t *job_view_store_json(const struct store_stats *store)
                      (json_int_t)store->queries);
 }
 
+/* The nodes a job waits for that are known by name. */
+static json_t *missing_json(const struct member_view *view)
+{
+    json_t *list = json_array();
+    mu_autofree uint32_t *places = mu_calloc(MU_MAX_NODES, sizeof(places[0]));
+    size_t count = member_missing(view->member, places, MU_MAX_NODES);
+    for (size_t i = 0; i < count; i++) {
+        json_array_append_new(
+            list, json_pack("{s:o, s:o}", "name",
+                            job_view_text_json(member_missing_name(view->member, places[i])), "why",
+                            job_view_text_json(member_missing_why(view->member, places[i]))));
+    }
+    return list;
+}
+
 void job_view_append(const struct member_view *view, const struct store_stats *store,
                      int64_t now_ms, struct mu_buf *out)
 {
@@ -185,6 +202,7 @@ void job_view_append(const struct member_view *view, const struct store_stats *s
     json_object_set_new(o, "since_s", json_real(seconds(now_ms - view->state_since_ms)));
     json_object_set_new(o, "nodes_joined", json_integer(joined));
     json_object_set_new(o, "spares", json_integer(spares));
+    json_object_set_new(o, "missing", missing_json(view));
     if (store != NULL) {
         json_object_set_new(o, "store", job_view_store_json(store));
     }

@@ -81,6 +81,7 @@ void member_free(struct member *m)
     for (size_t i = 0; i < MEMBER_NOTED_GONE; i++) {
         free(m->gone[i]);
     }
+    member_missing_clear(m);
     member_failure_clear(&m->failure);
     restart_history_fini(&m->history);
     event_ring_fini(&m->events);
@@ -413,5 +414,6 @@ struct member_view member_look(const struct member *m)
         .unix_offset_ms = m->config.unix_offset_ms,
         .nodes = m->nodes,
         .node_count = m->node_count,
+        .member = m,
     };
 }

@@ -72,6 +72,8 @@ struct member_config {
     uint64_t seed;           /* random, and told to nobody */
     uint64_t embedded_agent; /* agent_id of the agent in this process; 0: stand-alone */
     const char *master_addr; /* of WELCOME; borrowed for the life of the engine; NULL: none */
+    char *const *expected;   /* borrowed; names of the nodes in the scheduler's order */
+    size_t expected_count;   /* 0: nobody knows them */
     int64_t
         unix_offset_ms; /* of events: the time since 1970 is the engine's plus this; 0: not known */
 };
@@ -122,6 +124,17 @@ void member_lost(struct member *m, uint32_t node, bool is_closed, const char *wh
 
 /* Somebody was turned away before it became a node; shown while the job forms. */
 void member_note_refused(struct member *m, const char *address, const char *why);
+
+/*
+ * Places, in the scheduler's order, of nodes that the job waits for: at most `max`, none if it does
+ * not wait, or if their names cannot be told.
+ */
+size_t member_missing(const struct member *m, uint32_t *ret_places, size_t max);
+const char *member_missing_name(const struct member *m, uint32_t place);
+const char *member_missing_why(const struct member *m, uint32_t place); /* "never seen", ... */
+
+/* What was found out about a place whose node is missing. */
+void member_note_missing(struct member *m, uint32_t place, const char *what, int64_t now_ms);
 
 /* The coordinator itself is being stopped: `signo` to every worker, exit status 128 + signo. */
 void member_stop(struct member *m, int signo, const char *why, int64_t now_ms);
@@ -232,6 +245,7 @@ struct member_view {
     int64_t unix_offset_ms; /* of the events' times, see struct member_config */
     struct member_node *const *nodes;
     uint32_t node_count;
+    const struct member *member; /* for member_missing() */
 };
 
 /* A node by its number, or NULL if it is forgotten; borrowed as the view is. */

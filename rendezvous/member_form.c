@@ -20,6 +20,7 @@ void member_form_begin(struct member *m)
     m->is_growing = false;
     m->started_count = 0;
     m->next_waiting_ms = m->now_ms + MEMBER_WAITING_FIRST_MS;
+    member_missing_clear(m); /* of an earlier round, and of others */
     for (uint32_t i = 0; i < m->node_count; i++) {
         struct member_node *n = m->nodes[i];
         n->previous_rank = n->node_rank;

@@ -5,7 +5,7 @@
  * (deadlines), member_form.c (forming, assigning ranks), member_ranks.c (numbers of workers),
  * member_grow.c (bigger rounds), member_round.c (stopping, ending), member_decide.c (what follows a
  * failure), member_fail.c (failures and the culprit), member_report.c and member_screen.c (what
- * people read). Nobody else includes it.
+ * people read), member_missing.c (who has not come). Nobody else includes it.
  */
 #pragma once
 
@@ -59,6 +59,8 @@ struct member {
     bool is_growing;           /* the round is being stopped for that */
     bool has_finished;         /* a worker of the round has ended with success */
     int64_t next_waiting_ms;
+    int64_t said_waiting_ms;  /* when the last progress line was */
+    char **findings;          /* owned, by place, as the array is; NULL: none yet */
     int64_t next_pulse_ms;    /* when we look at the clock, whatever else there is to do */
     int64_t fence_ms;         /* no round begins before: a node that fell silent may have workers */
     int64_t round_kill_ms;    /* when the grace time of the round that is stopped is over */
@@ -195,6 +197,11 @@ const struct member_node *member_lead(const struct member *m);
 
 /* ---- member_decide.c ---- */
 void member_decide(struct member *m); /* a failed round has stopped: another one, or the end */
+
+/* ---- member_missing.c ---- */
+void member_missing_clear(struct member *m);
+/* Append "node3: never seen; node4: ..."; false: no names can be told. */
+bool member_text_missing(const struct member *m, struct mu_buf *out);
 
 /* ---- member_report.c: texts owned by the caller ---- */
 char *member_text_waiting(const struct member *m);

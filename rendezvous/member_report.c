@@ -91,7 +91,16 @@ static bool has_wanted_rank(const struct member *m, int32_t rank)
     return false;
 }
 
-/* Who is missing, as far as it can be known: ranks nobody claimed, nodes that left, strangers. */
+static void describe_strangers(const struct member *m, struct mu_buf *out)
+{
+    for (size_t i = 0; i < MEMBER_NOTED_REFUSALS; i++) {
+        if (m->refusals[i] != NULL) {
+            mu_buf_printf(out, "; turned away: %s", m->refusals[i]);
+        }
+    }
+}
+
+/* Who is missing, as far as it can be known: ranks nobody claimed, nodes that left. */
 static void describe_missing(const struct member *m, struct mu_buf *out)
 {
     bool is_explicit = false;
@@ -106,11 +115,31 @@ static void describe_missing(const struct member *m, struct mu_buf *out)
         }
     }
     describe_gone(m, out);
-    for (size_t i = 0; i < MEMBER_NOTED_REFUSALS; i++) {
-        if (m->refusals[i] != NULL) {
-            mu_buf_printf(out, "; turned away: %s", m->refusals[i]);
-        }
+}
+
+/* By name, if a scheduler told them. */
+static void describe_names(const struct member *m, const char *before, struct mu_buf *out)
+{
+    struct mu_buf names = {0};
+    if (member_text_missing(m, &names)) {
+        mu_buf_printf(out, "%s", before);
+        mu_buf_append(out, names.data, names.len);
+    } else {
+        describe_missing(m, out);
     }
+    mu_buf_fini(&names);
+}
+
+/* "; waiting for node3: never seen", "; waiting for 2 more: node3: ...; node4: ...". */
+static void describe_waiting(const struct member *m, uint32_t count, struct mu_buf *out)
+{
+    uint32_t places[2];
+    bool is_one = count == 1 && member_missing(m, places, MU_COUNT(places)) == 1;
+    mu_buf_printf(out, "; waiting for ");
+    if (!is_one) {
+        mu_buf_printf(out, "%u more", count);
+    }
+    describe_names(m, is_one ? "" : ": ", out);
 }
 
 /* Of the nodes that are here, those beyond MAX. */
@@ -143,8 +172,8 @@ char *member_text_waiting(const struct member *m)
     uint32_t usable = member_usable(m);
     describe_joined(m, &b);
     if (usable < m->policy.min_nodes) {
-        mu_buf_printf(&b, "; waiting for %u more", m->policy.min_nodes - usable);
-        describe_missing(m, &b);
+        describe_waiting(m, m->policy.min_nodes - usable, &b);
+        describe_strangers(m, &b);
         mu_buf_printf(&b, " [%lld s, giving up after %lld s]",
                       (long long)(m->now_ms - m->state_since_ms) / 1000,
                       (long long)m->join_timeout_ms / 1000);
@@ -165,7 +194,8 @@ static char *describe_not_formed(const struct member *m)
     describe_joined(m, &b);
     if (member_usable(m) < m->policy.min_nodes) {
         mu_buf_printf(&b, ", %u missing", m->policy.min_nodes - member_usable(m));
-        describe_missing(m, &b);
+        describe_names(m, ": ", &b);
+        describe_strangers(m, &b);
     }
     mu_buf_printf(&b, "; start an agent on every node with the same endpoint and --rdzv-id, or "
                       "change --nnodes or --join-timeout");

@@ -70,6 +70,7 @@ static void check_absence(struct member *m)
 static void send_waiting(struct member *m)
 {
     m->next_waiting_ms = m->now_ms + MEMBER_WAITING_EVERY_MS;
+    m->said_waiting_ms = m->now_ms;
     char *text = member_text_waiting(m);
     const struct member_node *lead = member_lead(m);
     for (uint32_t i = 0; i < m->node_count; i++) {

@@ -53,6 +53,8 @@ struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_co
     c->master_addr = config->master_addr != NULL ? mu_strdup(config->master_addr) : NULL;
     c->member_config.master_addr = c->master_addr;
     c->member_config.embedded_agent = config->embedded_agent;
+    c->member_config.expected = config->expected;
+    c->member_config.expected_count = config->expected_count;
     ssize_t n = getrandom(&c->member_config.coordinator_id, sizeof(uint64_t), 0);
     MU_REQUIRE(n == sizeof(uint64_t));
     uv_update_time(loop);
@@ -247,6 +249,21 @@ unsigned coordinator_count_jobs(const struct coordinator *c)
         count += member_look(job->member).state != MEMBER_ENDED ? 1 : 0;
     }
     return count;
+}
+
+size_t coordinator_missing(const struct coordinator *c, uint32_t *ret_places, size_t max)
+{
+    const struct job *job = TAILQ_FIRST(&c->jobs);
+    return job != NULL ? member_missing(job->member, ret_places, max) : 0;
+}
+
+void coordinator_note_missing(struct coordinator *c, uint32_t place, const char *what)
+{
+    struct job *job = TAILQ_FIRST(&c->jobs);
+    if (job != NULL) {
+        member_note_missing(job->member, place, what, coordinator_now(c));
+        coordinator_arm(c);
+    }
 }
 
 void coordinator_stop(struct coordinator *c, int signo, const char *why)

@@ -18,6 +18,7 @@
 #include "muster/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <uv.h>
@@ -29,6 +30,8 @@ struct coordinator_config {
     uint64_t embedded_agent; /* agent_id of the agent in this process; 0: stand-alone */
     uint64_t store_bytes;    /* that each store may hold */
     const char *master_addr; /* numeric: where workers are to connect. Copied; NULL: not said */
+    char *const *expected;   /* borrowed; names of the job's nodes in the scheduler's order */
+    size_t expected_count;   /* 0: not known. Not with more than one job */
 };
 
 /* Owned by the caller; released with coordinator_close(). */
@@ -52,6 +55,15 @@ const char *coordinator_reached_at(const struct coordinator *c);
  * joins any more.
  */
 void coordinator_stop(struct coordinator *c, int signo, const char *why);
+
+/*
+ * Places among the expected nodes of those that the job waits for, at most `max`; 0 if it does not,
+ * or if nobody can say who is missing.
+ */
+size_t coordinator_missing(const struct coordinator *c, uint32_t *ret_places, size_t max);
+
+/* What was found out about the node that is missing there: for people. */
+void coordinator_note_missing(struct coordinator *c, uint32_t place, const char *what);
 
 /* The number of jobs that have not ended. */
 unsigned coordinator_count_jobs(const struct coordinator *c);
