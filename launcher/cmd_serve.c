@@ -5,6 +5,7 @@
 #include "launcher/cmd.h"
 
 #include "launcher/descriptors.h"
+#include "launcher/proc_owner.h"
 #include "launcher/uv_out.h"
 #include "muster/log.h"
 #include "muster/mem.h"
@@ -113,6 +114,14 @@ static int listen_on(struct serve *s, const struct mu_endpoint *endpoint, struct
         return mu_err_set(err, MU_E_USAGE, 0,
                           "--listen: '%s' is not an address of this machine; [::] is every one",
                           endpoint->host);
+    }
+    char owner[128];
+    if (rc != 0 && err->sys == EADDRINUSE) {
+        bool is_known = proc_owner_listener(endpoint->port, owner, sizeof(owner));
+        return mu_err_set(err, MU_E_CONNECT, EADDRINUSE,
+                          "port %u is held by %s; end that, or choose another with --listen",
+                          endpoint->port,
+                          is_known ? owner : "a process that cannot be seen from here");
     }
     if (rc == 0) {
         char text[MU_MAX_NAME + 16];

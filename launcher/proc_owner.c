@@ -11,6 +11,8 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -36,14 +38,28 @@ static unsigned long port_of(const char *address)
     return colon != NULL ? strtoul(colon + 1, NULL, 16) : 0;
 }
 
-uint64_t proc_owner_parse_socket(const char *line, uint16_t local_port, uint16_t remote_port)
+static void split(const char *line, const char *words[WORDS])
 {
-    const char *words[WORDS];
     for (size_t i = 0; i < WORDS; i++) {
         line += strspn(line, " ");
         words[i] = line;
         line += strcspn(line, " ");
     }
+}
+
+uint64_t proc_owner_parse_listener(const char *line, uint16_t port)
+{
+    const char *words[WORDS];
+    split(line, words);
+    bool is_it =
+        port_of(words[WORD_LOCAL]) == port && strtoul(words[WORD_STATE], NULL, 16) == TCP_LISTENS;
+    return is_it ? strtoull(words[WORD_INODE], NULL, 10) : 0;
+}
+
+uint64_t proc_owner_parse_socket(const char *line, uint16_t local_port, uint16_t remote_port)
+{
+    const char *words[WORDS];
+    split(line, words);
     bool is_it = port_of(words[WORD_LOCAL]) == local_port &&
                  port_of(words[WORD_REMOTE]) == remote_port &&
                  strtoul(words[WORD_STATE], NULL, 16) != TCP_LISTENS;
@@ -112,6 +128,7 @@ uint64_t proc_owner_ask_socket(const struct proc_owner_socket *wanted)
 
 /* ---- whose is it? ---- */
 
+/* `remote_port` 0: of listeners. */
 static void find_inodes(struct search *s, const char *table, uint16_t local_port,
                         uint16_t remote_port)
 {
@@ -121,7 +138,8 @@ static void find_inodes(struct search *s, const char *table, uint16_t local_port
     }
     char line[512];
     while (s->inode_count < MAX_INODES && fgets(line, sizeof(line), f) != NULL) {
-        uint64_t inode = proc_owner_parse_socket(line, local_port, remote_port);
+        uint64_t inode = remote_port != 0 ? proc_owner_parse_socket(line, local_port, remote_port)
+                                          : proc_owner_parse_listener(line, local_port);
         if (inode != 0) {
             s->inodes[s->inode_count++] = inode;
         }
@@ -194,4 +212,49 @@ enum ctl_owned_answer proc_owner_find(pid_t root, pid_t pid, const struct proc_o
         }
     }
     return is_in_tree ? CTL_OWNED_PID : CTL_OWNED_UNSEEN;
+}
+
+/* ---- whose is a port? ---- */
+
+static void describe_owner(pid_t pid, char *text, size_t size)
+{
+    enum { COMMAND_SHOWN = 80 };
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    char command[COMMAND_SHOWN + 1] = "";
+    FILE *f = fopen(path, "re");
+    size_t len = f != NULL ? fread(command, 1, COMMAND_SHOWN, f) : 0;
+    if (f != NULL) {
+        fclose(f);
+    }
+    while (len > 0 && command[len - 1] == '\0') {
+        len--;
+    }
+    command[len] = '\0';
+    for (size_t i = 0; i < len; i++) {
+        bool is_visible = (unsigned char)command[i] > ' ' && command[i] != 0x7f;
+        command[i] = is_visible ? command[i] : ' ';
+    }
+    snprintf(text, size, len > 0 ? "pid %d, `%s`" : "pid %d", (int)pid, command);
+}
+
+bool proc_owner_listener(uint16_t port, char *text, size_t size)
+{
+    struct search s = {0};
+    find_inodes(&s, "/proc/self/net/tcp", port, 0);
+    find_inodes(&s, "/proc/self/net/tcp6", port, 0);
+    DIR *proc = s.inode_count > 0 ? opendir("/proc") : NULL;
+    bool is_found = false;
+    const struct dirent *e;
+    while (proc != NULL && !is_found && (e = readdir(proc)) != NULL) {
+        pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+        is_found = pid > 0 && holds_socket(&s, pid);
+        if (is_found) {
+            describe_owner(pid, text, size);
+        }
+    }
+    if (proc != NULL) {
+        closedir(proc);
+    }
+    return is_found;
 }

@@ -14,6 +14,7 @@
 
 #include "muster/ctl_msg.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -21,6 +22,9 @@
 /* The inode of the socket on one line of /proc/net/tcp; 0: it is not a connection of these ports.
  */
 uint64_t proc_owner_parse_socket(const char *line, uint16_t local_port, uint16_t remote_port);
+
+/* The same of a socket that listens on `port`. */
+uint64_t proc_owner_parse_listener(const char *line, uint16_t port);
 
 struct proc_owner_socket {
     const char *local_host; /* numeric; likely, not certain, as is `remote_host` */
@@ -40,3 +44,10 @@ uint64_t proc_owner_ask_socket(const struct proc_owner_socket *wanted);
  */
 enum ctl_owned_answer proc_owner_find(pid_t root, pid_t pid,
                                       const struct proc_owner_socket *wanted);
+
+/*
+ * Who listens on a TCP port of this machine: "pid 1234, `python3 -m http.server 29500`", of what
+ * may be read of it. False if the port is nobody's, or its owner cannot be seen: another user's, or
+ * in another container. Takes milliseconds: it reads the descriptors of all processes.
+ */
+bool proc_owner_listener(uint16_t port, char *text, size_t size);

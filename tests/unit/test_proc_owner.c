@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -43,6 +45,23 @@ static void test_lines(void **state)
     for (size_t i = 0; i < MU_COUNT(lines); i++) {
         assert_int_equal(proc_owner_parse_socket(lines[i].line, 40000, 29556), lines[i].inode);
     }
+}
+
+static void test_listeners(void **state)
+{
+    (void)state;
+    static const char tail[] =
+        ":9C40 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 7 1";
+    static const char other[] = "3: 0100007F:9C41 00000000:0000 0A 0:0 00:0 0 0 0 7 1";
+    static const char connected[] = "3: 0100007F:9C40 0100007F:7374 01 0:0 00:0 0 0 0 7 1";
+    char line[256];
+    snprintf(line, sizeof(line), "3: 0100007F%s", tail);
+    assert_int_equal(proc_owner_parse_listener(line, 40000), 7);
+    snprintf(line, sizeof(line), "3: 00000000000000000000000000000000%s", tail);
+    assert_int_equal(proc_owner_parse_listener(line, 40000), 7);
+    assert_int_equal(proc_owner_parse_listener(other, 40000), 0);
+    assert_int_equal(proc_owner_parse_listener(connected, 40000), 0);
+    assert_int_equal(proc_owner_parse_listener("", 40000), 0);
 }
 
 static uint16_t port_of(int fd, bool is_local)
@@ -177,10 +196,27 @@ static void test_the_kernel_tells(void **state)
     close(server);
 }
 
+static void test_who_listens(void **state)
+{
+    (void)state;
+    int fd = listen_here();
+    uint16_t port = port_of(fd, true);
+    char text[128];
+    char want[32];
+    snprintf(want, sizeof(want), "pid %d, `", (int)getpid());
+    assert_true(proc_owner_listener(port, text, sizeof(text)));
+    assert_memory_equal(text, want, strlen(want));
+    assert_non_null(strstr(text, "test_proc_owner"));
+    close(fd);
+    assert_false(proc_owner_listener(port, text, sizeof(text)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_listeners),
+        cmocka_unit_test(test_who_listens),
         cmocka_unit_test(test_sockets_of_a_tree),
         cmocka_unit_test(test_the_kernel_tells),
     };
