@@ -109,6 +109,15 @@ uint16_t mu_addr_port(const struct sockaddr *addr)
     return 0;
 }
 
+void mu_addr_set_port(struct sockaddr_storage *addr, uint16_t port)
+{
+    if (addr->ss_family == AF_INET) {
+        ((struct sockaddr_in *)addr)->sin_port = htons(port);
+    } else {
+        ((struct sockaddr_in6 *)addr)->sin6_port = htons(port);
+    }
+}
+
 int mu_addr_from_numeric(const char *host, uint16_t port, struct sockaddr_storage *ret_addr)
 {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};

@@ -22,6 +22,9 @@ struct agent *agent_new(const struct agent_config *config)
     a->config = *config;
     a->pids = mu_calloc(config->slots, sizeof(uint32_t));
     a->exits = mu_calloc(config->slots, sizeof(a->exits[0]));
+    if (config->ladder != NULL) {
+        a->ladder = *config->ladder;
+    }
     a->lease_ms = INT64_MAX;
     a->timeout_ms = config->node_timeout_ms;
     a->next_heartbeat_ms = INT64_MAX;
@@ -81,7 +84,7 @@ const struct agent_effect *agent_take(struct agent *a)
     return &a->effects[a->effect_head++];
 }
 
-void agent_say(struct agent *a, enum mu_log_level level, const char *fmt, ...)
+struct agent_effect *agent_say(struct agent *a, enum mu_log_level level, const char *fmt, ...)
 {
     char text[1024];
     va_list args;
@@ -91,6 +94,7 @@ void agent_say(struct agent *a, enum mu_log_level level, const char *fmt, ...)
     struct agent_effect *e = agent_effect_add(a, AGENT_LOG);
     e->level = level;
     e->text = mu_strdup(text);
+    return e;
 }
 
 void agent_tell(struct agent *a, const struct ctl_msg *msg)

@@ -24,6 +24,7 @@
  */
 #pragma once
 
+#include "launcher/ladder.h"
 #include "muster/assignment.h"
 #include "muster/cause.h"
 #include "muster/ctl_msg.h"
@@ -45,8 +46,9 @@ struct agent_config {
     const char *run_id;
     const char *node_name;
     const char *role;
-    const char *coordinator; /* the endpoint, for messages */
-    uint64_t agent_id;       /* random, never 0 */
+    const char *coordinator;     /* the endpoint, for messages: of the last CONNECT */
+    const struct ladder *ladder; /* where it may be, copied; NULL: at the one endpoint */
+    uint64_t agent_id;           /* random, never 0 */
     uint32_t pid;
     uint32_t slots;     /* workers on this node */
     int32_t node_rank;  /* --node-rank, or -1 */
@@ -76,7 +78,7 @@ struct agent_exit {
 };
 
 enum agent_effect_kind {
-    AGENT_CONNECT,    /* open a connection to the coordinator */
+    AGENT_CONNECT,    /* open a connection to the coordinator, with a ladder on `rung` */
     AGENT_DISCONNECT, /* close it; `is_abrupt`: reset it */
     AGENT_SEND,       /* send `msg` */
     AGENT_START,      /* start the workers of `assignment` */
@@ -98,9 +100,12 @@ struct agent_effect {
     int signo;
     int exit_status;
     int64_t until_ms;
-    bool is_abrupt; /* an end in order would say that this process and its workers are gone */
+    struct ladder_rung rung;
+    uint32_t strangers; /* ports of that place that are not our coordinator's, a bit each */
+    bool is_abrupt;     /* an end in order would say that this process and its workers are gone */
     enum mu_log_level level;
-    char *text; /* owned by the engine; strings of `msg` may point into it */
+    bool is_port_in_doubt; /* of LOG: whoever knows more of the endpoint's port may add it */
+    char *text;            /* owned by the engine; strings of `msg` may point into it */
 };
 
 struct agent *agent_new(const struct agent_config *config);
@@ -113,12 +118,18 @@ void agent_start(struct agent *a, int64_t now_ms);
  * program. Comes before agent_disconnected().
  */
 void agent_endpoint_is_here(struct agent *a);
+/* With a ladder: the place of the last CONNECT has these addresses; perhaps of this machine. */
+void agent_resolved(struct agent *a, const char *addresses, bool is_here);
+void agent_serves(struct agent *a); /* the same: the coordinator is in this process, on that rung */
 void agent_connected(struct agent *a, int64_t now_ms);
 /*
- * The connection is gone, or there never was one. `is_closed`: the coordinator's end was closed in
+ * The connection is gone. `is_closed`: the coordinator's end was closed in
  * order, or nobody listens there; else the network may have lost it.
  */
 void agent_disconnected(struct agent *a, bool is_closed, const char *why, int64_t now_ms);
+/* Nothing came of CONNECT. */
+void agent_not_connected(struct agent *a, enum ladder_answer answer, const char *why,
+                         int64_t now_ms);
 void agent_message(struct agent *a, const struct ctl_msg *msg, int64_t now_ms);
 void agent_worker_started(struct agent *a, uint32_t local_rank, uint32_t pid);
 void agent_workers_running(struct agent *a, int64_t now_ms); /* every exec was done or failed */

@@ -36,11 +36,13 @@ struct agent {
     int64_t now_ms;
 
     /* the link */
-    bool is_linked;      /* a connection is open */
-    bool has_said_busy;  /* in its HELLO */
-    bool is_welcome;     /* the coordinator took us in, at least once */
-    bool is_no_stranger; /* a coordinator answered at the endpoint, if only to turn us away */
-    bool is_embedded;    /* it lives inside another agent, and dies with it */
+    struct ladder ladder;    /* if config.ladder is set: where we look */
+    struct ladder_rung rung; /* of it, asked now; or where we were welcome */
+    bool is_linked;          /* a connection is open */
+    bool has_said_busy;      /* in its HELLO */
+    bool is_welcome;         /* the coordinator took us in, at least once */
+    bool is_no_stranger;     /* a coordinator answered at the endpoint, if only to turn us away */
+    bool is_embedded;        /* it lives inside another agent, and dies with it */
     uint64_t coordinator_id;
     int64_t heartbeat_ms;
     int64_t timeout_ms;
@@ -95,7 +97,8 @@ static inline bool agent_is_joined(const struct agent *a)
 
 /* ---- agent.c ---- */
 struct agent_effect *agent_effect_add(struct agent *a, enum agent_effect_kind kind);
-void agent_say(struct agent *a, enum mu_log_level level, const char *fmt, ...)
+/* The effect, for what else is to be known of it. */
+struct agent_effect *agent_say(struct agent *a, enum mu_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Messages for a coordinator that is out of reach are dropped: it gave us up, or will. */
 void agent_tell(struct agent *a, const struct ctl_msg *msg);

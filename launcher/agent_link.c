@@ -5,6 +5,7 @@
 #include "launcher/agent_impl.h"
 
 #include "muster/limits.h"
+#include "muster/mem.h"
 
 bool agent_is_welcome(const struct agent *a)
 {
@@ -23,27 +24,52 @@ static int64_t fence_ms(const struct agent *a)
     return ms < a->config.grace_ms ? ms : a->config.grace_ms;
 }
 
+/* Is it still to be found out on which rung the coordinator is? */
+static bool is_searching(const struct agent *a)
+{
+    return a->config.ladder != NULL && !a->is_welcome;
+}
+
 /* Until when a link, or an answer, is waited for. */
 static int64_t give_up_ms(const struct agent *a)
 {
     return a->link_deadline_ms < a->lease_ms ? a->link_deadline_ms : a->lease_ms;
 }
 
-static void try_again_later(struct agent *a, const char *why)
+/* Where the coordinator was looked for, and what was found there instead; owned by the caller. */
+static char *describe_search(const struct agent *a, const char *why)
+{
+    if (!is_searching(a)) {
+        return mu_asprintf("at %s: %s", a->config.coordinator, why);
+    }
+    struct mu_buf b = {0};
+    mu_buf_printf(&b, "of job '%s': ", a->config.run_id);
+    ladder_describe(&a->ladder, &b);
+    return mu_buf_take_text(&b);
+}
+
+static void say_unreachable(struct agent *a, const char *why)
 {
     snprintf(a->unreachable_why, sizeof(a->unreachable_why), "%s", why);
-    if (a->unreachable_say_ms <= a->now_ms) {
-        if (a->unreachable_say_ms != 0) {
-            agent_say(
-                a, MU_LOG_NOTICE,
-                "cannot reach the coordinator at %s: %s; trying for %lld s, giving up after %lld s",
-                a->config.coordinator, why, (long long)(a->now_ms - a->unreachable_since_ms) / 1000,
-                (long long)(give_up_ms(a) - a->unreachable_since_ms) / 1000);
-            a->unreachable_say_ms = a->now_ms + AGENT_UNREACHABLE_EVERY_MS;
-        } else {
-            a->unreachable_say_ms = a->now_ms + AGENT_UNREACHABLE_FIRST_MS;
-        }
+    if (a->unreachable_say_ms > a->now_ms) {
+        return;
     }
+    if (a->unreachable_say_ms == 0) {
+        a->unreachable_say_ms = a->now_ms + AGENT_UNREACHABLE_FIRST_MS;
+        return;
+    }
+    a->unreachable_say_ms = a->now_ms + AGENT_UNREACHABLE_EVERY_MS;
+    mu_autofree char *search = describe_search(a, why);
+    struct agent_effect *e =
+        agent_say(a, MU_LOG_NOTICE,
+                  "cannot reach the coordinator %s; trying for %lld s, giving up after %lld s",
+                  search, (long long)(a->now_ms - a->unreachable_since_ms) / 1000,
+                  (long long)(give_up_ms(a) - a->unreachable_since_ms) / 1000);
+    e->is_port_in_doubt = !is_searching(a);
+}
+
+static void try_again_later(struct agent *a)
+{
     a->retry_ms = a->now_ms + a->retry_wait_ms;
     /* Thousands of agents must not come in step: the id spreads them over half the time. */
     a->retry_ms += (int64_t)(a->config.agent_id % (uint64_t)(a->retry_wait_ms / 2 + 1));
@@ -53,11 +79,33 @@ static void try_again_later(struct agent *a, const char *why)
     a->retry_wait_ms = 2 * a->retry_wait_ms < max_ms ? 2 * a->retry_wait_ms : max_ms;
 }
 
+/* The next rung of this turn, or of the next one, if the pause before that is over. */
+static void connect_now(struct agent *a)
+{
+    if (a->config.ladder != NULL && !ladder_next(&a->ladder, &a->rung)) {
+        ladder_begin(&a->ladder, a->now_ms);
+        MU_REQUIRE(ladder_next(&a->ladder, &a->rung));
+    }
+    struct agent_effect *e = agent_effect_add(a, AGENT_CONNECT);
+    e->rung = a->rung;
+    e->strangers = ladder_strangers(&a->ladder, a->rung.place);
+}
+
 void agent_link_begin(struct agent *a)
 {
     a->unreachable_since_ms = a->now_ms;
     a->link_deadline_ms = a->now_ms + a->config.join_timeout_ms;
-    agent_effect_add(a, AGENT_CONNECT);
+    connect_now(a);
+}
+
+void agent_resolved(struct agent *a, const char *addresses, bool is_here)
+{
+    ladder_resolved(&a->ladder, a->rung.place, addresses, is_here);
+}
+
+void agent_serves(struct agent *a)
+{
+    ladder_fix(&a->ladder, a->rung);
 }
 
 /* No other node will come and serve, so only a coordinator that answers soon is worth waiting for.
@@ -111,7 +159,9 @@ void agent_connected(struct agent *a, int64_t now_ms)
     a->has_said_busy = a->has_workers || a->stuck_round != 0;
     bool is_remnant = a->is_given_up || a->stuck_round != 0;
     enum ctl_busy busy = is_remnant ? CTL_BUSY_REMNANT : CTL_BUSY_ROUND;
-    a->welcome_ms = now_ms + AGENT_WELCOME_WAIT_MS;
+    int64_t patience_ms =
+        is_searching(a) ? ladder_patience_ms(&a->ladder, a->rung) : AGENT_WELCOME_WAIT_MS;
+    a->welcome_ms = now_ms + patience_ms;
     next_beat(a);
     struct ctl_msg msg = {
         .type = CTL_HELLO,
@@ -148,13 +198,27 @@ void agent_connected(struct agent *a, int64_t now_ms)
                   .world_size = a->assignment.world_size,
                   .role_first_rank = a->assignment.role_first_rank,
                   .role_world_size = a->assignment.role_world_size,
+                  .is_searching = is_searching(a),
                   .proof = mu_slice_of("")}};
     agent_tell(a, &msg);
 }
 
-void agent_disconnected(struct agent *a, bool is_closed, const char *why, int64_t now_ms)
+/* What was found on this rung is not our coordinator, or not yet: the next one, or a pause. */
+static void step(struct agent *a, enum ladder_answer answer, const char *why)
 {
-    a->now_ms = now_ms;
+    ladder_answer(&a->ladder, a->rung, answer, why);
+    say_unreachable(a, why);
+    struct ladder_rung next;
+    if (ladder_next(&a->ladder, &next)) {
+        a->retry_ms = a->now_ms;
+    } else {
+        try_again_later(a);
+    }
+}
+
+/* The connection is gone, or there was none; `answer` is what that means while we search. */
+static void lost(struct agent *a, bool is_closed, enum ladder_answer answer, const char *why)
+{
     bool was_joined = agent_is_joined(a);
     a->is_linked = false;
     a->welcome_ms = INT64_MAX;
@@ -175,21 +239,39 @@ void agent_disconnected(struct agent *a, bool is_closed, const char *why, int64_
     if (was_joined) {
         agent_say(a, MU_LOG_WARN, "connection to the coordinator at %s lost: %s; trying again",
                   a->config.coordinator, why);
-        a->unreachable_since_ms = now_ms;
+        a->unreachable_since_ms = a->now_ms;
         a->unreachable_say_ms = 0;
         a->retry_wait_ms = AGENT_RETRY_FIRST_MS;
     }
     if (!a->has_workers) {
         agent_goto(a, AGENT_CONNECTING);
     }
-    try_again_later(a, why);
+    if (is_searching(a)) {
+        step(a, answer, why);
+    } else {
+        say_unreachable(a, why);
+        try_again_later(a);
+    }
+}
+
+void agent_disconnected(struct agent *a, bool is_closed, const char *why, int64_t now_ms)
+{
+    a->now_ms = now_ms;
+    lost(a, is_closed, LADDER_STRANGER, why);
+}
+
+void agent_not_connected(struct agent *a, enum ladder_answer answer, const char *why,
+                         int64_t now_ms)
+{
+    a->now_ms = now_ms;
+    lost(a, answer == LADDER_FREE, answer, why);
 }
 
 /* The engine treats a connection it closes itself as one that was lost. */
-static void hang_up(struct agent *a, const char *why)
+static void hang_up(struct agent *a, enum ladder_answer answer, const char *why)
 {
     agent_effect_add(a, AGENT_DISCONNECT)->is_abrupt = a->is_welcome;
-    agent_disconnected(a, false, why, a->now_ms);
+    lost(a, false, answer, why);
 }
 
 /*
@@ -199,7 +281,7 @@ static void hang_up(struct agent *a, const char *why)
 bool agent_link_is_fresh(struct agent *a)
 {
     if (a->now_ms >= a->counted_ms) {
-        hang_up(a, "this agent stood still, and the job may have gone on without it");
+        hang_up(a, LADDER_LATER, "this agent stood still, and the job may have gone on without it");
         return false;
     }
     return true;
@@ -224,11 +306,12 @@ void agent_link_welcome(struct agent *a, const struct ctl_welcome *w)
 {
     if (w->heartbeat_ms < 1 || w->node_timeout_ms < w->heartbeat_ms ||
         w->node_timeout_ms > MU_MAX_SPAN_MS) {
-        hang_up(a, "its WELCOME makes no sense");
+        hang_up(a, LADDER_STRANGER, "its WELCOME makes no sense");
         return;
     }
     a->is_welcome = true;
     a->is_no_stranger = true;
+    ladder_fix(&a->ladder, a->rung);
     a->welcome_ms = INT64_MAX;
     a->is_embedded = w->is_embedded != 0;
     a->coordinator_id = w->coordinator_id;
@@ -270,18 +353,23 @@ void agent_link_welcome(struct agent *a, const struct ctl_welcome *w)
 
 void agent_link_refused(struct agent *a, const struct ctl_refused *r)
 {
+    char why[256];
+    snprintf(why, sizeof(why), MU_SLICE_FMT, MU_SLICE_ARG(r->text));
+    bool is_others = r->kind == CTL_REFUSAL_OTHER_JOB || r->kind == CTL_REFUSAL_OTHER_VERSION;
+    if (is_others && is_searching(a)) {
+        hang_up(a, LADDER_STRANGER, why);
+        return;
+    }
     if (r->kind == CTL_REFUSAL_RETRY) {
-        char why[256];
-        snprintf(why, sizeof(why), MU_SLICE_FMT, MU_SLICE_ARG(r->text));
         if (!a->is_welcome) {
             a->link_deadline_ms = a->unreachable_since_ms + a->config.join_timeout_ms;
         }
         a->is_no_stranger = true;
-        hang_up(a, why);
+        hang_up(a, LADDER_LATER, why);
         return;
     }
-    agent_say(a, MU_LOG_ERROR, "%s turned this node away: " MU_SLICE_FMT, a->config.coordinator,
-              MU_SLICE_ARG(r->text));
+    agent_say(a, MU_LOG_ERROR, "%s turned this node away: %s", a->config.coordinator, why)
+        ->is_port_in_doubt = is_others;
     agent_link_close(a);
     agent_give_up(a, 1, a->config.grace_ms);
 }
@@ -336,9 +424,16 @@ static const char no_answer[] = "something accepts the connection but does not a
 static void unreachable(struct agent *a)
 {
     const char *why = a->unreachable_why[0] != '\0' ? a->unreachable_why : "no answer yet";
-    agent_say(a, MU_LOG_ERROR, "could not reach the coordinator at %s within %.1f s: %s",
-              a->config.coordinator, (double)(a->now_ms - a->unreachable_since_ms) / 1e3,
-              a->is_linked ? no_answer : why);
+    double waited_s = (double)(a->now_ms - a->unreachable_since_ms) / 1e3;
+    if (is_searching(a)) {
+        mu_autofree char *search = describe_search(a, why);
+        agent_say(a, MU_LOG_ERROR, "could not reach the coordinator within %.1f s, %s", waited_s,
+                  search);
+    } else {
+        agent_say(a, MU_LOG_ERROR, "could not reach the coordinator at %s within %.1f s: %s",
+                  a->config.coordinator, waited_s, a->is_linked ? no_answer : why)
+            ->is_port_in_doubt = true;
+    }
     agent_link_close(a);
     agent_give_up(a, 1, a->config.grace_ms);
 }
@@ -354,9 +449,9 @@ void agent_link_tick(struct agent *a)
         unreachable(a);
     } else if (a->now_ms >= a->retry_ms) {
         a->retry_ms = INT64_MAX;
-        agent_effect_add(a, AGENT_CONNECT);
+        connect_now(a);
     } else if (a->now_ms >= a->welcome_ms) {
-        hang_up(a, no_answer);
+        hang_up(a, LADDER_SILENT, is_searching(a) ? "it accepts and says nothing" : no_answer);
     } else if (a->now_ms >= a->next_heartbeat_ms) {
         send_beat(a);
     }

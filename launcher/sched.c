@@ -98,24 +98,26 @@ void sched_free(struct sched *sched)
     }
 }
 
-/* FNV-1a, 64 bits. */
+/* FNV-1a, 64 bits, and the finalizer of splitmix64: consecutive job numbers must end up far apart.
+ */
 static uint64_t hash_of(const char *text)
 {
     uint64_t hash = UINT64_C(14695981039346656037);
     for (const char *p = text; *p != '\0'; p++) {
         hash = (hash ^ (unsigned char)*p) * UINT64_C(1099511628211);
     }
-    return hash ^ hash >> 29;
+    hash = (hash ^ hash >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    hash = (hash ^ hash >> 27) * UINT64_C(0x94d049bb133111eb);
+    return hash ^ hash >> 31;
 }
 
 void sched_ladder(const char *seed, uint16_t ports[SCHED_PORTS])
 {
-    enum { FIRST = 20000, COUNT = 12700 }; /* 20000 to 32699 */
+    enum { FIRST = 20000, COUNT = 12697 }; /* 20000 to 32696; a prime, so any step goes around */
     uint64_t hash = hash_of(seed);
-    uint64_t at = hash % COUNT;
-    /* Two jobs that meet on one rung part on the next. No step divides COUNT = 4 * 25 * 127. */
-    static const uint16_t steps[] = {3, 7, 9, 11, 13, 17, 19, 21, 23, 27, 29, 31, 33, 37, 39, 41};
-    uint64_t step = steps[(hash >> 32) % MU_COUNT(steps)];
+    uint64_t at = (hash & UINT32_MAX) % COUNT;
+    /* Two jobs that meet on one rung part on the next: each has a step of its own. */
+    uint64_t step = 1 + (hash >> 32) % (COUNT - 1);
     for (size_t i = 0; i < SCHED_PORTS; at = (at + step) % COUNT) {
         if (FIRST + at != MU_DEFAULT_PORT) {
             ports[i++] = (uint16_t)(FIRST + at);

@@ -73,6 +73,9 @@ static void on_link_data(void *arg, const uint8_t *data, size_t len)
         if (msg.type == CTL_WELCOME) {
             uv_agent_net_welcome(a, &msg.welcome);
         }
+        if (msg.type == CTL_WAITING) {
+            uv_agent_rungs_waits(a);
+        }
         agent_message(a->engine, &msg, now_ms(a));
         carry_out(a);
     }
@@ -88,11 +91,10 @@ static void on_link_closed(void *arg, const struct mu_err *why)
     carry_out(a);
 }
 
-static void on_dial_connected(void *arg, struct uv_conn *conn)
+void uv_agent_linked(struct uv_agent *a, struct uv_conn *conn)
 {
     static const struct uv_conn_handlers handlers = {.data = on_link_data,
                                                      .closed = on_link_closed};
-    struct uv_agent *a = arg;
     a->link = conn;
     uv_conn_set_handlers(conn, &handlers, a);
     uv_conn_set_timeout(conn, a->opts->node_timeout_ms);
@@ -107,30 +109,21 @@ static void on_dial_connected(void *arg, struct uv_conn *conn)
     carry_out(a);
 }
 
-static void on_dial_failed(void *arg, const struct mu_err *why)
-{
-    struct uv_agent *a = arg;
-    if (a->coordinator != NULL) {
-        agent_endpoint_is_here(a->engine); /* we cannot even reach ourselves: no loopback, say */
-    }
-    char text[sizeof(why->text) + sizeof(a->not_serving)];
-    bool is_ours = a->not_serving[0] != '\0';
-    snprintf(text, sizeof(text), "%s%s%s", why->text,
-             is_ours ? "; nor can it be served here: " : "", a->not_serving);
-    agent_disconnected(a->engine, why->sys == ECONNREFUSED, text, now_ms(a));
-    carry_out(a);
-}
-
-static bool host(struct uv_agent *a, const struct sockaddr_storage *addrs, size_t count,
-                 struct mu_err *err)
+bool uv_agent_host(struct uv_agent *a, const struct sockaddr_storage *addrs, size_t count,
+                   struct mu_err *err)
 {
     char master_addr[INET6_ADDRSTRLEN];
     uv_agent_net_address(a, count > 0 ? addrs[0].ss_family : AF_INET, master_addr);
+    const struct sched *sched = a->opts->sched;
     struct uv_host_spec spec = {.host = a->endpoint.host,
                                 .run_id = a->opts->rdzv_id,
                                 .agent_id = a->config.agent_id,
                                 .store_bytes = (uint64_t)a->opts->store_memory,
                                 .master_addr = master_addr};
+    if (sched != NULL) {
+        spec.expected = sched->hosts.names;
+        spec.expected_count = sched->hosts.count;
+    }
     a->coordinator = uv_host_try(&a->loop, &spec, addrs, count, &a->endpoint.port, err);
     if (a->coordinator == NULL) {
         return false;
@@ -141,28 +134,14 @@ static bool host(struct uv_agent *a, const struct sockaddr_storage *addrs, size_
     return true;
 }
 
-/* Before each attempt of an agent that is in no job yet: the coordinator may be ours to serve. */
-static void on_dial_resolved(void *arg, const struct sockaddr_storage *addrs, size_t count)
-{
-    struct uv_agent *a = arg;
-    struct mu_err err = MU_ERR_INIT;
-    a->not_serving[0] = '\0';
-    if (a->coordinator == NULL && !agent_is_welcome(a->engine) && !host(a, addrs, count, &err)) {
-        /* Only the system's refusal to listen on an address of ours is worth telling. */
-        snprintf(a->not_serving, sizeof(a->not_serving), "%s", err.sys != 0 ? err.text : "");
-        mu_log(MU_LOG_DEBUG, "not serving the coordinator: %s", err.text);
-        if (err.sys != 0) {
-            agent_endpoint_is_here(a->engine);
-        }
-    }
-}
-
 /* The address may be ours and yet lead elsewhere: only our own id in WELCOME proves it. */
 static void check_host(struct uv_agent *a)
 {
     uint64_t id = agent_get_coordinator(a->engine);
     if (a->coordinator != NULL && id != 0 && id != coordinator_id(a->coordinator)) {
         mu_log(MU_LOG_INFO, "another coordinator answers at the endpoint; closing ours");
+        uv_probe_close(a->probe);
+        a->probe = NULL;
         coordinator_close(a->coordinator);
         a->coordinator = NULL;
     }
@@ -198,7 +177,7 @@ static void finish(struct uv_agent *a, int exit_status)
     terminal_restore(&a->terminal);
     uv_agent_events_end(a);
     hang_up(a, false);
-    uv_dial_close(a->dial);
+    uv_agent_rungs_close(a);
     uv_master_addr_close(a->told);
     a->told = NULL;
     if (a->coordinator != NULL) {
@@ -235,7 +214,7 @@ static void carry_out(struct uv_agent *a)
     while ((e = agent_take(a->engine)) != NULL) {
         switch (e->kind) {
         case AGENT_CONNECT:
-            uv_dial_start(a->dial);
+            uv_agent_rungs_connect(a, e);
             break;
         case AGENT_DISCONNECT:
             hang_up(a, e->is_abrupt);
@@ -263,7 +242,7 @@ static void carry_out(struct uv_agent *a)
             if (e->level == MU_LOG_ERROR) {
                 uv_agent_causes_note(a, e->text);
             }
-            mu_log(e->level, "%s", e->text);
+            mu_log(e->level, "%s%s", e->text, e->is_port_in_doubt ? uv_agent_rungs_owner(a) : "");
             break;
         case AGENT_PRINT:
             mu_log(MU_LOG_ERROR, "%s", e->text);
@@ -340,7 +319,7 @@ static int configure(struct uv_agent *a, struct mu_err *err)
     if (o->rendezvous.is_standalone) {
         struct sockaddr_storage addr;
         if (mu_addr_from_numeric(a->endpoint.host, a->endpoint.port, &addr) != 0 ||
-            !host(a, &addr, 1, err)) {
+            !uv_agent_host(a, &addr, 1, err)) {
             return mu_err_wrap(err, "serve the coordinator");
         }
     }
@@ -377,9 +356,7 @@ static int hold_leash(struct uv_agent *a, struct mu_err *err)
 
 static void start(struct uv_agent *a)
 {
-    static const struct uv_dial_handlers handlers = {
-        .resolved = on_dial_resolved, .connected = on_dial_connected, .failed = on_dial_failed};
-    a->dial = uv_dial_new(&a->loop, &a->endpoint, &handlers, a);
+    uv_agent_rungs_open(a);
     a->engine = agent_new(&a->config);
     uv_timer_init(&a->loop, &a->timer);
     a->timer.data = a;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of the agent on its loop, shared by uv_agent.c (link, effects, life),
- * uv_agent_signals.c (signals), uv_agent_workers.c (the workers of a round), uv_agent_output.c
- * (where they write), uv_agent_causes.c (why they ended), uv_agent_watchdog.c (file timers),
- * uv_agent_net.c (addresses, interfaces) and uv_agent_events.c (torchelastic's events). Nobody else
- * includes it.
+ * uv_agent_rungs.c (where the coordinator is), uv_agent_signals.c (signals), uv_agent_workers.c
+ * (the workers of a round), uv_agent_output.c (where they write), uv_agent_causes.c (why they
+ * ended), uv_agent_watchdog.c (file timers), uv_agent_net.c (addresses, interfaces) and
+ * uv_agent_events.c (torchelastic's events). Nobody else includes it.
  */
 #pragma once
 
@@ -18,6 +18,7 @@
 #include "launcher/uv_liveness.h"
 #include "launcher/uv_master_addr.h"
 #include "launcher/uv_out.h"
+#include "launcher/uv_probe.h"
 #include "launcher/uv_procs.h"
 #include "launcher/worker_env.h"
 #include "muster/uv_coordinator.h"
@@ -56,7 +57,13 @@ struct uv_agent {
 
     struct mu_endpoint endpoint;
     char endpoint_text[MU_MAX_NAME + 16];
-    char not_serving[128]; /* why this machine's own endpoint could not be served; "" else */
+    char not_serving[128];   /* why this machine's own endpoint could not be served; "" else */
+    bool is_port_taken;      /* because another socket has the port */
+    char port_owner[192];    /* for messages: whose that is; "" while nobody asked */
+    struct ladder ladder;    /* of options.rendezvous: where to look */
+    struct ladder_rung rung; /* of it, asked now */
+    uint32_t strangers;      /* ports of its place that are not our coordinator's */
+    struct uv_probe *probe;  /* owned; NULL: no coordinator here, or no names of nodes */
     char master_addr[INET6_ADDRSTRLEN]; /* numeric; where the coordinator was reached */
     char local_addr[INET6_ADDRSTRLEN];  /* of the same connection, this node's end */
     struct net_choice net;              /* by --iface or --cidr; without a name: not asked for */
@@ -96,6 +103,19 @@ static inline bool uv_agent_is_whole_job(const struct uv_agent *a)
 /* ---- uv_agent.c ---- */
 void uv_agent_carry_out(struct uv_agent *a); /* after an event was given to the engine */
 int64_t uv_agent_now(struct uv_agent *a);
+
+void uv_agent_linked(struct uv_agent *a, struct uv_conn *conn); /* takes it */
+/* Serve the coordinator on a->endpoint, which has these addresses. False: it cannot be. */
+bool uv_agent_host(struct uv_agent *a, const struct sockaddr_storage *addrs, size_t count,
+                   struct mu_err *err);
+
+/* ---- uv_agent_rungs.c ---- */
+void uv_agent_rungs_open(struct uv_agent *a); /* before the engine is made */
+void uv_agent_rungs_connect(struct uv_agent *a, const struct agent_effect *e);
+void uv_agent_rungs_waits(struct uv_agent *a); /* the job forms, and somebody is missing */
+/* ": port 29500 is held by pid 1234, `nc -l 29500`", if the port is why we do not serve, or "". */
+const char *uv_agent_rungs_owner(struct uv_agent *a);
+void uv_agent_rungs_close(struct uv_agent *a);
 
 /* ---- uv_agent_signals.c ---- */
 int uv_agent_signals_watch(struct uv_agent *a, struct mu_err *err);

@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/uv_host.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
+#include "muster/mem.h"
 
-static void set_port(struct sockaddr_storage *addr, uint16_t port)
-{
-    if (addr->ss_family == AF_INET) {
-        ((struct sockaddr_in *)addr)->sin_port = htons(port);
-    } else {
-        ((struct sockaddr_in6 *)addr)->sin6_port = htons(port);
-    }
-}
+#include <errno.h>
+#include <netinet/in.h>
 
 /* Every address of this machine; with AF_INET6 those of IPv4 as well. */
 static struct sockaddr_storage every_address(sa_family_t family, uint16_t port)
 {
     struct sockaddr_storage every = {.ss_family = family};
-    set_port(&every, port);
+    mu_addr_set_port(&every, port);
     return every;
 }
 
@@ -41,6 +34,34 @@ static struct sockaddr_storage address_to_serve(const struct uv_host_spec *spec,
     return every_address(addr.ss_family, mu_addr_port(sa));
 }
 
+static bool is_taken(struct sockaddr_storage addr, uint16_t port)
+{
+    mu_addr_set_port(&addr, port);
+    mu_autoclose int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr *sa = (const struct sockaddr *)&addr;
+    int one = 1; /* as the coordinator's own socket: what has ended is no hindrance */
+    return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+           bind(fd, sa, mu_addr_len(sa)) != 0 && errno == EADDRINUSE;
+}
+
+bool uv_host_look(const struct uv_host_spec *spec, const struct sockaddr_storage *addrs,
+                  size_t count, const uint16_t *ports, size_t port_count, uint32_t *ret_taken)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!mu_addr_is_own((const struct sockaddr *)&addrs[i])) {
+            continue;
+        }
+        struct sockaddr_storage serve = address_to_serve(spec, addrs[i]);
+        uint32_t taken = 0;
+        for (size_t p = 0; p < port_count; p++) {
+            taken |= is_taken(serve, ports[p]) ? 1U << p : 0;
+        }
+        *ret_taken = taken;
+        return true;
+    }
+    return false;
+}
+
 struct coordinator *uv_host_try(uv_loop_t *loop, const struct uv_host_spec *spec,
                                 const struct sockaddr_storage *addrs, size_t count,
                                 uint16_t *ret_port, struct mu_err *err)
@@ -55,7 +76,9 @@ struct coordinator *uv_host_try(uv_loop_t *loop, const struct uv_host_spec *spec
             .run_id = spec->run_id,
             .embedded_agent = spec->agent_id,
             .store_bytes = spec->store_bytes,
-            .master_addr = spec->master_addr[0] != '\0' ? spec->master_addr : NULL};
+            .master_addr = spec->master_addr[0] != '\0' ? spec->master_addr : NULL,
+            .expected = spec->expected,
+            .expected_count = spec->expected_count};
         struct coordinator *c = coordinator_new(loop, &config);
         if (coordinator_listen(c, (const struct sockaddr *)&serve, ret_port, err) == 0) {
             return c;

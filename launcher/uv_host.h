@@ -12,13 +12,24 @@
 
 #include "muster/addr.h"
 
+#include <stdbool.h>
+
 struct uv_host_spec {
     const char *host; /* of the endpoint, as given: "127.0.0.1" and "node1" are treated apart */
     const char *run_id;
     uint64_t agent_id;
     uint64_t store_bytes;
     const char *master_addr; /* numeric: where workers are to reach it, too; "": nothing special */
+    char *const *expected;   /* names of the job's nodes, see uv_coordinator.h */
+    size_t expected_count;
 };
+
+/*
+ * Is one of `addrs` this machine's? Then which of `ports` are taken where uv_host_try() would
+ * serve, a bit each. Of `spec` only the host and the address for workers matter.
+ */
+bool uv_host_look(const struct uv_host_spec *spec, const struct sockaddr_storage *addrs,
+                  size_t count, const uint16_t *ports, size_t port_count, uint32_t *ret_taken);
 
 /*
  * Try to serve on one of `addrs`, the addresses of the endpoint. Returns a listening coordinator,

@@ -77,6 +77,14 @@ void peer_send(struct peer *p, const struct ctl_msg *msg)
     mu_buf_fini(&out);
 }
 
+static void turn_away(struct peer *p, const char *why, enum ctl_refusal kind)
+{
+    struct ctl_msg msg = {.type = CTL_REFUSED,
+                          .refused = {.kind = (uint8_t)kind, .text = mu_slice_of(why)}};
+    peer_send(p, &msg);
+    peer_finish(p, LAST_WORDS_MS);
+}
+
 static void refuse(struct peer *p, struct job *job, const char *why, enum ctl_refusal kind)
 {
     const char *address = uv_conn_peer(p->conn);
@@ -84,10 +92,7 @@ static void refuse(struct peer *p, struct job *job, const char *why, enum ctl_re
     if (job != NULL) {
         member_note_refused(job->member, address, why);
     }
-    struct ctl_msg msg = {.type = CTL_REFUSED,
-                          .refused = {.kind = (uint8_t)kind, .text = mu_slice_of(why)}};
-    peer_send(p, &msg);
-    peer_finish(p, LAST_WORDS_MS);
+    turn_away(p, why, kind);
 }
 
 /* By which of this machine's addresses did an agent come that is not on this machine? */
@@ -115,7 +120,13 @@ static bool on_hello(struct peer *p, const struct ctl_hello *hello)
         mu_err_set(&err, MU_E_REFUSED, 0,
                    "wrong run id '" MU_SLICE_FMT "': this port serves job '%s'",
                    MU_SLICE_ARG(hello->run_id), c->run_id);
-        refuse(p, job_find(c, mu_slice_of(c->run_id)), err.text, CTL_REFUSAL_OTHER_JOB);
+        if (hello->is_searching != 0) {
+            mu_log(MU_LOG_DEBUG, "%s looks for another job here: %s", uv_conn_peer(p->conn),
+                   err.text);
+            turn_away(p, err.text, CTL_REFUSAL_OTHER_JOB);
+        } else {
+            refuse(p, job_find(c, mu_slice_of(c->run_id)), err.text, CTL_REFUSAL_OTHER_JOB);
+        }
         return false;
     }
     if (c->is_stopping) {
@@ -199,7 +210,7 @@ static void on_control_data(struct peer *p)
     if (!p->is_control) {
         int rc = ctl_preface_check(p->partial.data, p->partial.len, &err);
         if (rc < 0) {
-            refuse(p, NULL, err.text, CTL_REFUSAL_FINAL);
+            refuse(p, NULL, err.text, CTL_REFUSAL_OTHER_VERSION);
             return;
         }
         if (rc == 0) {

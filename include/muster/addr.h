@@ -26,6 +26,7 @@ void mu_endpoint_format(const struct mu_endpoint *endpoint, char *text, size_t s
 /* Numeric address of a socket address, v4-mapped IPv6 shown as IPv4; "?" for other families. */
 void mu_addr_format_host(const struct sockaddr *addr, char *text, size_t size);
 uint16_t mu_addr_port(const struct sockaddr *addr);
+void mu_addr_set_port(struct sockaddr_storage *addr, uint16_t port);
 
 /* A socket address from a numeric host; -1 (and nothing written) if it is a name. */
 int mu_addr_from_numeric(const char *host, uint16_t port, struct sockaddr_storage *ret_addr);

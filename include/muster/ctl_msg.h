@@ -70,9 +70,10 @@ enum ctl_busy {
 
 /* REFUSED: what the agent may make of it. */
 enum ctl_refusal {
-    CTL_REFUSAL_FINAL,     /* it has no place in this job */
-    CTL_REFUSAL_RETRY,     /* a coordinator of an earlier job is about to leave the port */
-    CTL_REFUSAL_OTHER_JOB, /* the port belongs to another job: its own may be at the next one */
+    CTL_REFUSAL_FINAL,         /* it has no place in this job */
+    CTL_REFUSAL_RETRY,         /* a coordinator of an earlier job is about to leave the port */
+    CTL_REFUSAL_OTHER_JOB,     /* the port belongs to another job: its own may be at the next one */
+    CTL_REFUSAL_OTHER_VERSION, /* the coordinator there speaks another version of the protocol */
 };
 
 /* END: `culprit` if it is no local rank. */

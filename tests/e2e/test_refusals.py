@@ -195,7 +195,7 @@ def test_agent_of_another_version(t: Case) -> None:
             got += part
     size, message, kind, length = struct.unpack_from("<IBBI", got)
     text = got[10:10 + length].decode()
-    expect(size + 4 == len(got) and message == REFUSED and kind == 0, f"answer: {got!r}")
+    expect(size + 4 == len(got) and message == REFUSED and kind == 3, f"answer: {got!r}")
     expect(re.search(r"version 1\b.*version \d+.*the same muster on every node", text), f"sentence: {text}")
     first.wait_err("turned away 127.0.0.1", 10 * PATIENCE)
     agents = [first, t.agent("node2", [*ONE, "--nnodes", "2"])]
