@@ -72,8 +72,9 @@ struct word {
 
 static int fail(const struct word *w, const char *at, const char *what, struct mu_err *err)
 {
-    return mu_err_set(err, MU_E_USAGE, 0, "%s at character %ld of '%.64s'", what,
-                      (long)(at - w->text) + 1, w->text);
+    mu_err_set(err, MU_E_USAGE, 0, "%s at character %ld of '%.64s'", what, (long)(at - w->text) + 1,
+               w->text);
+    return -1;
 }
 
 static int read_range(const struct word *w, const char *at, struct range *ret_range,
@@ -120,14 +121,15 @@ static int read_bracket(struct word *w, const char *open, struct mu_err *err)
     if (w->count == MAX_BRACKETS) {
         return fail(w, open, "too many brackets", err);
     }
-    struct bracket b = {.open = open, .close = open};
-    while (*b.close != ']') {
-        struct range range;
+    struct range range;
+    if (read_range(w, open + 1, &range, err) != 0) {
+        return -1;
+    }
+    struct bracket b = {.open = open, .close = range.end};
+    stand_at(&b, &range);
+    while (*b.close == ',') {
         if (read_range(w, b.close + 1, &range, err) != 0) {
             return -1;
-        }
-        if (b.close == open) {
-            stand_at(&b, &range);
         }
         b.close = range.end;
     }
