@@ -109,6 +109,7 @@ static void relay(struct uv_launch_host *h)
             .console = h->sinks.consoles[k], .prefix = "", .scratch = h->sinks.scratch};
         struct mu_err err = MU_ERR_INIT;
         int fd = s->fd;
+        collect(s); /* a login shell's words that are still in the pipe */
         stop_polling(s);
         s->fd = -1;
         /* It fails for want of memory in the kernel; the process then ends by a closed pipe. */
