@@ -4,6 +4,7 @@
 #include "muster/lines.h"
 #include "muster/mem.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,10 +35,21 @@ static const struct {
     {"Network is unreachable", "it does not answer: is it up, and reachable from here?"},
 };
 
-/* The last line with something in it; that of ssh's own if one says what failed. */
+/* A shell's word for a program that is not there: 127, but for csh's. */
+static bool is_not_found(const struct launch_end *end)
+{
+    return end->exit_status == NOT_FOUND ||
+           (end->exit_status == 1 && lines_find(end->said, "Command not found") != NULL);
+}
+
+/* The line that says it: ssh's own, or one with the program's name, or the last one. */
 static char *quote(const struct launch_end *end, size_t *ret_failure)
 {
     struct mu_slice line = lines_last(end->said, 1, MAX_QUOTE);
+    const char *named = lines_find(end->said, end->muster);
+    if (named != NULL) {
+        line = lines_first(lines_around(end->said, named), 1, MAX_QUOTE);
+    }
     *ret_failure = MU_COUNT(failures);
     for (size_t i = 0; i < MU_COUNT(failures); i++) {
         const char *at = lines_find(end->said, failures[i].words);
@@ -70,7 +82,7 @@ char *launch_explain(const struct launch_end *end)
     if (end->signo != 0) {
         mu_buf_printf(&out, "%s was ended by signal %d (%s) before muster ran there", end->ssh,
                       end->signo, strsignal(end->signo));
-    } else if (end->exit_status == NOT_FOUND) {
+    } else if (is_not_found(end)) {
         mu_buf_printf(&out, "there is no %s; muster must have the same path on every host",
                       end->muster);
         add_quote(&out, said);

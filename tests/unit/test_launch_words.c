@@ -205,6 +205,12 @@ static void test_explain(void **state)
     assert_explained(127, 0, "sh: 1: exec: /opt/muster: not found\n",
                      "node1: there is no /opt/muster; muster must have the same path on every host "
                      "(sh: 1: exec: /opt/muster: not found)");
+    assert_explained(1, 0, "/opt/muster: Command not found.\n",
+                     "node1: there is no /opt/muster; muster must have the same path on every host "
+                     "(/opt/muster: Command not found.)");
+    assert_explained(127, 0, "fish: Unknown command: /opt/muster\nexec /opt/muster x\n     ^~~\n",
+                     "node1: there is no /opt/muster; muster must have the same path on every host "
+                     "(fish: Unknown command: /opt/muster)");
     assert_explained(126, 0, "", "node1: /opt/muster cannot be executed");
     assert_explained(1, 0, "This account is not available.",
                      "node1: the login shell ended with exit status 1 before muster ran (This "
