@@ -123,7 +123,7 @@ static int prepare(const struct launch_order *order, struct mu_err *err)
 int cmd_launched(int argc, char **argv)
 {
     struct mu_err err = MU_ERR_INIT;
-    struct launch_order order;
+    struct launch_order order = {0};
     (void)argc;
     (void)argv;
     if (read_order(&order, &err) != 0) {
