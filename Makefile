@@ -52,8 +52,15 @@ ifeq ($(VARIANT),fuzz)
 CC := clang
 endif
 
+# MPI, for muster-mpi alone; where there is none it is not built. config.mk may say both.
+MPI_CFLAGS ?= $(shell pkg-config --cflags ompi-c 2>/dev/null || mpicc --showme:compile 2>/dev/null)
+MPI_LIBS ?= $(shell pkg-config --libs ompi-c 2>/dev/null || mpicc --showme:link 2>/dev/null)
+
 # ---- sources ----
-CORE_SRC := $(filter-out launcher/main.c,$(wildcard common/*.c rendezvous/*.c launcher/*.c))
+CORE_SRC := $(filter-out launcher/main.c,$(wildcard common/*.c rendezvous/*.c launcher/*.c)) \
+	$(filter-out mpi/mpi_%.c,$(wildcard mpi/*.c))
+MPI_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard mpi/mpi_*.c))
+MUSTER_MPI := $(if $(strip $(MPI_LIBS)),$(B)/muster-mpi)
 CORE_OBJ := $(CORE_SRC:%.c=$(B)/%.o)
 CORE := $(B)/libmuster-core.a
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
@@ -62,24 +69,32 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAY := $(FUZZ:%=$(B)/tests/replay_%)
 SOAK := $(patsubst tests/fuzz/soak_%.c,$(B)/tests/soak_%,$(filter-out %/soak_main.c,$(wildcard tests/fuzz/soak_*.c)))
 FUZZ_SHARED := $(patsubst %.c,$(B)/%.o,$(filter-out tests/fuzz/fuzz_% tests/fuzz/soak_% tests/fuzz/replay_%,$(wildcard tests/fuzz/*.c)))
-WORKERS := $(patsubst tests/workers/%.c,$(B)/workers/%,$(wildcard tests/workers/*.c))
+MPI_WORKERS := $(patsubst tests/workers/mpi/%.c,$(B)/workers/%,$(wildcard tests/workers/mpi/*.c))
+WORKERS := $(patsubst tests/workers/%.c,$(B)/workers/%,$(wildcard tests/workers/*.c)) $(if $(MUSTER_MPI),$(MPI_WORKERS))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 BENCH_PARTS := bench/crowd.c bench/store_loop.c bench/store_peer.c bench/store_shapes.c bench/store_stats.c
 BENCH := $(patsubst bench/%.c,$(B)/bench/%,$(filter-out $(BENCH_PARTS),$(wildcard bench/*.c)))
-PRODUCT_C := $(wildcard common/*.c rendezvous/*.c launcher/*.c examples/*.c tests/workers/*.c bench/*.c)
-TIDY := $(PRODUCT_C:%.c=build/tidy/%.ok)
+PRODUCT_C := $(wildcard common/*.c rendezvous/*.c launcher/*.c mpi/*.c examples/*.c tests/workers/*.c bench/*.c)
+TIDY := $(patsubst %.c,build/tidy/%.ok,$(filter-out $(if $(MUSTER_MPI),,mpi/mpi_%),$(PRODUCT_C)))
 MAN := $(patsubst docs/man/%.in,build/man/%,$(wildcard docs/man/*.in))
 COMPLETIONS := $(patsubst %,build/completions/muster.%,bash zsh fish)
-ALL_C := $(wildcard common/*.[ch] rendezvous/*.[ch] launcher/*.[ch] include/muster/*.h \
+ALL_C := $(wildcard common/*.[ch] rendezvous/*.[ch] launcher/*.[ch] mpi/*.[ch] include/muster/*.h \
 	tests/*/*.[ch] examples/*.c bench/*.[ch] scripts/*.h)
 
 .PHONY: all
-all: $(B)/muster $(EXAMPLES) $(B)/libmuster_store_client.a ## the program, the examples, the store client library
+all: $(B)/muster $(MUSTER_MPI) $(EXAMPLES) $(B)/libmuster_store_client.a ## the program, the examples, the store client library
 	$(if $(filter release,$(VARIANT)),@ln -sfn release/muster build/muster)
+	$(if $(filter release,$(VARIANT)),$(if $(MUSTER_MPI),@ln -sfn release/muster-mpi build/muster-mpi))
 
 $(B)/muster: $(B)/launcher/main.o $(CORE)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+# Headers of MPI's are not ours to judge.
+$(MPI_OBJ) $(patsubst %.c,build/tidy/%.ok,$(wildcard mpi/mpi_*.c)): CPPFLAGS += $(patsubst -I%,-isystem %,$(MPI_CFLAGS))
+$(B)/muster-mpi: $(MPI_OBJ) $(CORE)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(MPI_LIBS)
 
 # A fresh archive each time: ar would keep members whose source is gone.
 $(CORE): $(CORE_OBJ)
@@ -127,6 +142,11 @@ $(B)/workers/%: tests/workers/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -std=gnu17 -g $(WARNINGS) -MMD -MP -o $@ $<
+
+$(MPI_WORKERS): $(B)/workers/%: tests/workers/mpi/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(patsubst -I%,-isystem %,$(MPI_CFLAGS)) -std=gnu17 -g $(WARNINGS) -MMD -MP -o $@ $< $(MPI_LIBS)
 
 $(B)/fake/libnvidia-ml.so.1: tests/fake/nvml.c
 $(B)/fake/no_affinity.so: tests/fake/no_affinity.c
@@ -293,6 +313,7 @@ D = $(DESTDIR)$(PREFIX)
 HEADERS_OUT = $(shell $(CC) -Iinclude -MM include/muster/store_client.h 2>/dev/null | tr ' \\' '\n\n' | grep '^include/')
 install: all man completions ## to PREFIX (and DESTDIR)
 	install -Dm755 $(B)/muster $(D)/bin/muster
+	$(if $(MUSTER_MPI),install -Dm755 $(MUSTER_MPI) $(D)/bin/muster-mpi)
 	install -Dm644 $(B)/libmuster_store_client.a $(D)/lib/libmuster_store_client.a
 	install -d $(D)/lib/pkgconfig
 	sed 's|@prefix@|$(PREFIX)|; s|@version@|$(VERSION)|' rendezvous/muster_store_client.pc.in >$(D)/lib/pkgconfig/muster_store_client.pc
@@ -303,7 +324,7 @@ install: all man completions ## to PREFIX (and DESTDIR)
 	install -Dm644 build/completions/muster.fish $(D)/share/fish/vendor_completions.d/muster.fish
 
 uninstall: ## what install put there
-	rm -f $(D)/bin/muster $(D)/lib/libmuster_store_client.a $(D)/lib/pkgconfig/muster_store_client.pc $(HEADERS_OUT:%=$(D)/%) \
+	rm -f $(D)/bin/muster $(D)/bin/muster-mpi $(D)/lib/libmuster_store_client.a $(D)/lib/pkgconfig/muster_store_client.pc $(HEADERS_OUT:%=$(D)/%) \
 		$(foreach m,$(MAN),$(D)/share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))) \
 		$(D)/share/bash-completion/completions/muster $(D)/share/zsh/site-functions/_muster \
 		$(D)/share/fish/vendor_completions.d/muster.fish

@@ -3,6 +3,7 @@
 
 #include "launcher/cmd_docs.h"
 #include "launcher/cmd_launch.h"
+#include "launcher/cmd_mpi.h"
 #include "launcher/launch_order.h"
 #include "launcher/options_check.h"
 #include "launcher/options_parse.h"
@@ -55,7 +56,8 @@ static int read_sched(struct options *opts, struct mu_err *err)
                               .hostfile = opts->hostfile,
                               .is_outside = cmd_launch_is_wanted(opts)};
     struct sched *sched = NULL;
-    if (sched_read(&host, &wish, &sched, err) != 0) {
+    if (sched_read(&host, &wish, &sched, err) != 0 || cmd_mpi_meet(opts, sched, err) != 0) {
+        sched_free(sched);
         return -1;
     }
     if (sched != NULL && opts->master_port > 0 && sched->port_count > 0) {

@@ -12,7 +12,8 @@ set -euo pipefail
 
 build_packages=(gcc libc6-dev make pkg-config libuv1-dev libjansson-dev)
 test_packages=(libcmocka-dev clang clang-tidy clang-format cppcheck libclang-rt-14-dev iproute2
-    slurm-wlm munge python3 python3-venv mandoc shellcheck user-mode-linux openssh-server openssh-client)
+    slurm-wlm munge libopenmpi-dev openmpi-bin openssh-server openssh-client nftables
+    python3 python3-venv mandoc shellcheck user-mode-linux)
 bench_packages=(redis-server)
 
 say() { echo "setup: $*" >&2; }
