@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Under a real mpirun: an agent on each of three hosts, and no address given."""
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Optional, Sequence
+
+from hosts import Hosts
+from muster import BUILD, HELLO, MUSTER, PATIENCE, ROOT, WORKER, Case, expect, need_file, need_tools
+from procs import Proc
+from test_slurm import start_slurm
+from test_torch import expect_agreement, end_well, torch_python
+
+LIMIT = 150
+SCRIPT = str(ROOT / "tests/hosts/mpirun.sh")
+MPI_ALONE = str(BUILD / "workers/mpi_alone")
+TRAIN = str(ROOT / "examples/train_ddp.py")
+LAUNCHERS = re.compile(r"(OMPI|PMIX|PMI|PRTE|ORTE)_")
+END = 40 * PATIENCE
+
+
+def need_mpi() -> None:
+    need_tools("mpirun")
+    need_file(str(BUILD / "muster-mpi"))
+
+
+class Mpi:
+    """Three hosts, across which mpirun starts something."""
+
+    def __init__(self, t: Case) -> None:
+        need_mpi()
+        self.case = t
+        self.hosts = Hosts(t)
+        self.numbers = itertools.count(1)
+
+    def mpirun(self, *words: str, slots: str = "host1:8,host2:8,host3:8",
+               env: Optional[dict[str, str]] = None) -> Proc:
+        return self.case.spawn(f"mpirun{next(self.numbers)}", [SCRIPT, slots, *words], env)
+
+    def muster(self, options: Sequence[str] = (), program: Sequence[str] = ("--no-python", WORKER),
+               nproc: int = 8, env: Optional[dict[str, str]] = None) -> Proc:
+        return self.mpirun("--map-by", "ppr:1:node", MUSTER, "run", "--nproc-per-node", str(nproc),
+                           *options, *program, env=env)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def agent_of(pid: int) -> int:
+    """The agent is the parent of the shepherd, which is the parent of the worker."""
+    return parent_of(parent_of(pid))
+
+
+def links_of(pid: int) -> dict[int, str]:
+    return {int(fd.name): os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def test_24_ranks_without_an_address(t: Case) -> None:
+    need_file(HELLO)
+    Mpi(t).muster(program=["--no-python", HELLO]).expect(0, END)
+
+
+def test_ranks_follow_those_of_mpirun(t: Case) -> None:
+    need_file(HELLO)
+    run = Mpi(t).mpirun("--map-by", "ppr:1:node", MUSTER, "run", "--no-python", HELLO,
+                        slots="host3:8,host1:8,host2:8")
+    run.expect(0, END)
+    order = [host for _, host in sorted(re.findall(r"rank (\d)/3 on (\w+)", run.out))]
+    expect(order == ["host3", "host1", "host2"], f"order of the nodes: {order}")
+
+
+def test_workers_do_not_see_mpirun(t: Case) -> None:
+    run = Mpi(t).muster(env={"OMP_PROC_BIND": "false"})
+    workers = t.workers(24)
+    for worker in workers.values():
+        seen = [name for name in worker.env if LAUNCHERS.match(name)]
+        expect(not seen, f"rank {worker.rank} sees {seen}")
+        expect(worker.env.get("OMP_PROC_BIND") == "false", "a variable of the user's is lost")
+    t.go()
+    run.expect(0, END)
+
+
+def test_keep_mpi_env(t: Case) -> None:
+    run = Mpi(t).muster(["--keep-mpi-env"], nproc=1)
+    workers = t.workers(3)
+    expect(all("PMIX_RANK" in w.env and "OMPI_COMM_WORLD_RANK" in w.env for w in workers.values()),
+           "--keep-mpi-env keeps nothing")
+    t.go()
+    run.expect(0, END)
+
+
+def test_nothing_of_mpi_is_left_in_agents_and_workers(t: Case) -> None:
+    before = set(os.listdir("/dev/shm"))
+    run = Mpi(t).muster(nproc=2)
+    workers = t.workers(6)
+    agents = {agent_of(w.pid) for w in workers.values()}
+    expect(len(agents) == 3, f"agents: {agents}")
+    for pid in [*agents, *(w.pid for w in workers.values())]:
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        found = re.findall(r"\S*(?:libmpi|libpmix|libopen-|/dev/shm|vader|ompi\.)\S*", maps)
+        expect(not found, f"{pid} has mapped {found}")
+        files = [link for link in links_of(pid).values() if re.search("ompi|pmix|shm", link)]
+        expect(not files, f"{pid} has open {files}")
+    for worker in workers.values():
+        more = [link for fd, link in links_of(worker.pid).items() if fd > 2]
+        expect(all(link.startswith(str(t.job_dir)) for link in more), f"a worker has open {more}")
+    expect(set(os.listdir("/dev/shm")) <= before, "shared memory is left")
+    t.go()
+    run.expect(0, END)
+    left = [path.name for path in t.dir.glob("*ompi*")]
+    expect(not left, f"left of mpirun: {left}")
+    expect("without calling" not in run.err, f"mpirun complains: {run.err}")
+
+
+def test_failure_gives_mpirun_its_status(t: Case) -> None:
+    run = Mpi(t).muster()
+    workers = t.workers(24)
+    t.tell("exit.0.11", "7")
+    run.expect(7, END)
+    t.wait_gone([w.pid for w in workers.values()], "all workers")
+    expect("rank 11" in run.err and "status 7" in run.err, f"no report: {run.err}")
+
+
+def test_killed_agent_ends_mpirun(t: Case) -> None:
+    run = Mpi(t).muster()
+    workers = t.workers(24)
+    os.kill(agent_of(workers[23].pid), signal.SIGKILL)
+    expect(run.wait(END) != 0, "mpirun exited with 0")
+    t.wait_gone([w.pid for w in workers.values()], "all workers")
+
+
+def test_signal_to_mpirun_ends_the_job(t: Case) -> None:
+    run = Mpi(t).muster()
+    workers = t.workers(24)
+    run.signal(signal.SIGTERM)
+    expect(run.wait(END) != 0, "mpirun exited with 0")
+    t.wait_gone([w.pid for w in workers.values()], "all workers")
+    expect(all(signal.SIGTERM in t.signals_of(w) for w in workers.values()),
+           "not every worker was told to end")
+
+
+def test_interrupt_at_mpirun_ends_the_job(t: Case) -> None:
+    run = Mpi(t).muster()
+    workers = t.workers(24)
+    run.signal(signal.SIGINT)
+    expect(run.wait(END) != 0, "mpirun exited with 0")
+    t.wait_gone([w.pid for w in workers.values()], "all workers")
+
+
+def test_two_at_once(t: Case) -> None:
+    need_file(HELLO)
+    mpi = Mpi(t)
+    runs = [mpi.muster(program=["--no-python", HELLO]) for _ in range(2)]
+    for run in runs:
+        run.expect(0, 2 * END)
+        expect(run.out.count("met all 24") == 24, f"{run.name}: {run.out}")
+
+
+def test_torch_agrees(t: Case) -> None:
+    need_file(TRAIN)
+    python = torch_python()
+    mpi = Mpi(t)
+    found = end_well(lambda: [mpi.muster(["--python", python], [TRAIN, "--steps", "3"], nproc=2)])
+    expect_agreement(found, 6)
+
+
+def test_given_endpoint_asks_nobody(t: Case) -> None:
+    need_file(HELLO)
+    run = Mpi(t).muster(["--rdzv-endpoint", f"10.77.0.1:{t.port}"], ["--no-python", HELLO], nproc=2,
+                        env={"MUSTER_MPI_HELPER": "/nowhere/muster-mpi"})
+    run.expect(0, END)
+
+
+def test_without_muster_mpi(t: Case) -> None:
+    run = Mpi(t).muster(env={"MUSTER_MPI_HELPER": "/nowhere/muster-mpi"})
+    run.expect(2, END)
+    expect("install it beside muster" in run.err and "--rdzv-endpoint" in run.err, run.err)
+
+
+def test_muster_mpi_that_fails(t: Case) -> None:
+    program = t.dir / "broken-mpi"
+    program.write_text("#!/bin/sh\necho no such fabric >&2\nexit 3\n")
+    program.chmod(0o755)
+    run = Mpi(t).muster(env={"MUSTER_MPI_HELPER": str(program)})
+    run.expect(1, END)
+    expect("no such fabric" in run.err and "exited with status 3" in run.err, run.err)
+
+
+def test_a_rank_that_does_not_run_muster(t: Case) -> None:
+    muster = [MUSTER, "run", "--join-timeout", "3s", "--no-python", WORKER]
+    run = Mpi(t).mpirun("-np", "1", "-host", "host1", *muster, ":",
+                        "-np", "1", "-host", "host2", "sleep", "60")
+    run.expect(1, END)
+    expect("have not answered within 3 s" in run.err, run.err)
+
+
+def test_several_on_a_node_are_refused(t: Case) -> None:
+    need_mpi()
+    run = t.spawn("mpirun", ["mpirun", "--allow-run-as-root", "--host", "localhost:3", "-np", "3",
+                             MUSTER, "run", "--no-python", WORKER])
+    run.expect(2, END)
+    expect("--map-by ppr:1:node" in run.err, run.err)
+
+
+def test_one_node(t: Case) -> None:
+    need_mpi()
+    need_file(HELLO)
+    run = t.spawn("mpirun", ["mpirun", "--allow-run-as-root", "-np", "1", MUSTER, "run",
+                             "--nproc-per-node", "2", "--no-python", HELLO],
+                  {"MUSTER_MPI_HELPER": "/nowhere/muster-mpi"})
+    run.expect(0, END)
+
+
+def test_worker_that_is_an_mpi_program(t: Case) -> None:
+    need_file(MPI_ALONE)
+    run = Mpi(t).muster(program=["--no-python", MPI_ALONE], nproc=2)
+    run.expect(0, END)
+    said = sorted(re.findall(r"rank (\d): MPI process 0 of 1", run.out))
+    expect(said == list("012345"), run.out)
+
+
+def srun(t: Case, plugin: str) -> Proc:
+    return t.spawn("srun", ["srun", "-N3", "--ntasks-per-node=1", f"--mpi={plugin}", MUSTER, "run",
+                            "--nproc-per-node", "2", "--rdzv-endpoint", f"127.0.0.1:{t.port}",
+                            "--no-python", WORKER])
+
+
+def check_under_srun(t: Case, plugin: str, variable: str) -> None:
+    start_slurm(t)
+    step = srun(t, plugin)
+    workers = t.workers(6)
+    for worker in workers.values():
+        seen = [name for name in worker.env if LAUNCHERS.match(name)]
+        expect(not seen, f"rank {worker.rank} sees {seen}")
+        agent = agent_of(worker.pid)
+        environ = dict(entry.partition("=")[::2] for entry in
+                       Path(f"/proc/{agent}/environ").read_text().split("\0"))
+        expect(variable in environ, f"srun --mpi={plugin} has not set {variable}")
+        if "PMI_FD" in environ:
+            fd = int(environ["PMI_FD"])
+            expect(fd in links_of(agent), f"the agent has no descriptor {fd}")
+            expect(fd not in links_of(worker.pid), f"rank {worker.rank} has descriptor {fd} of PMI")
+    t.go()
+    step.expect(0, END)
+
+
+def test_srun_with_pmix(t: Case) -> None:
+    check_under_srun(t, "pmix", "PMIX_RANK")
+
+
+def test_srun_with_pmi2(t: Case) -> None:
+    check_under_srun(t, "pmi2", "PMI_FD")
