@@ -61,6 +61,13 @@ void descriptors_restore_limit(void)
     }
 }
 
+void descriptors_workers_limit(int64_t *soft)
+{
+    if (limit.is_raised) {
+        *soft = limit.before.rlim_cur == RLIM_INFINITY ? -1 : (int64_t)limit.before.rlim_cur;
+    }
+}
+
 bool descriptors_are_one_file(int a, int b)
 {
     struct stat x;

@@ -8,6 +8,7 @@
 #include "muster/err.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /*
  * Put /dev/null wherever a standard descriptor is closed. Else the next file that is opened takes
@@ -38,3 +39,6 @@ void descriptors_raise_limit(void);
 
 /* In a child: the soft limit as it was before descriptors_raise_limit(). A system call only. */
 void descriptors_restore_limit(void);
+
+/* Was it raised? Then *soft is what it was before, and what workers get; -1: unlimited. */
+void descriptors_workers_limit(int64_t *soft);

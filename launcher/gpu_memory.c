@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/gpu_memory.h"
 
-#include "launcher/gpu_list.h"
+#include "launcher/gpu_nvml.h"
 #include "launcher/nvml.h"
 #include "muster/mem.h"
 
@@ -46,26 +46,18 @@ void gpu_meter_close(struct gpu_meter *m)
     }
 }
 
-static bool find_device(const struct nvml *nvml, const struct gpu *gpu, nvml_device *ret_device)
-{
-    if (gpu->uuid[0] != '\0' && nvml->get_by_uuid != NULL &&
-        nvml->get_by_uuid(gpu->uuid, ret_device) == NVML_OK) {
-        return true;
-    }
-    return !gpu->is_mig && gpu->pci[0] != '\0' && nvml->get_by_pci != NULL &&
-           nvml->get_by_pci(gpu->pci, ret_device) == NVML_OK;
-}
-
-static bool read_used(const struct nvml *nvml, nvml_device device, uint64_t *ret_used)
+static bool read_sizes(const struct nvml *nvml, nvml_device device, struct gpu_use *use)
 {
     struct nvml_memory memory = {.version = NVML_MEMORY_VERSION};
     struct nvml_memory_v1 old;
     if (nvml->get_memory != NULL && nvml->get_memory(device, &memory) == NVML_OK) {
-        *ret_used = memory.used;
+        use->used = memory.used;
+        use->total = memory.total;
         return true;
     }
     if (nvml->get_memory_v1 != NULL && nvml->get_memory_v1(device, &old) == NVML_OK) {
-        *ret_used = old.used;
+        use->used = old.used;
+        use->total = old.total;
         return true;
     }
     return false;
@@ -103,7 +95,7 @@ void gpu_meter_read(struct gpu_meter *m, struct gpu_memory *ret_memory)
                  gpu->pci[0] != '\0' && !gpu->is_mig ? gpu->pci : gpu->uuid);
         nvml_device device;
         use->is_known =
-            find_device(&m->nvml, gpu, &device) && read_used(&m->nvml, device, &use->used);
+            gpu_nvml_find(&m->nvml, gpu, &device) == NVML_OK && read_sizes(&m->nvml, device, use);
         if (use->is_known) {
             read_processes(&m->nvml, device, use);
         }

@@ -25,6 +25,7 @@ struct gpu_use {
     char name[112]; /* for people: "GPU 3 (0000:41:00.0)"; the same in every reading */
     bool is_known;  /* else NVML did not answer for this one */
     uint64_t used;  /* bytes, processes that cannot be seen included */
+    uint64_t total; /* bytes that it has */
     struct gpu_process *processes; /* owned */
     size_t process_count;
 };

@@ -2,9 +2,9 @@
 /*
  * The GPUs and MIG devices that NVML knows.
  */
-#include "launcher/gpu_probe.h"
+#include "launcher/gpu_nvml.h"
 
-#include "launcher/nvml.h"
+#include "launcher/gpu_probe.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -69,5 +69,17 @@ int gpu_probe_nvml(const struct host_view *host, struct gpu_list *list)
     }
     list->found_in = list->count > 0 ? "NVML" : NULL;
     nvml_close(&nvml);
+    return rc;
+}
+
+int gpu_nvml_find(const struct nvml *nvml, const struct gpu *gpu, nvml_device *ret_device)
+{
+    int rc = -1;
+    if (gpu->uuid[0] != '\0' && nvml->get_by_uuid != NULL) {
+        rc = nvml->get_by_uuid(gpu->uuid, ret_device);
+    }
+    if (rc != NVML_OK && !gpu->is_mig && gpu->pci[0] != '\0' && nvml->get_by_pci != NULL) {
+        rc = nvml->get_by_pci(gpu->pci, ret_device);
+    }
     return rc;
 }

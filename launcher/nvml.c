@@ -32,6 +32,15 @@ static bool find_functions(struct nvml *nvml)
         {"nvmlDeviceGetMemoryInfo", offsetof(struct nvml, get_memory_v1), true},
         {"nvmlDeviceGetComputeRunningProcesses_v2", offsetof(struct nvml, get_processes), true},
         {"nvmlDeviceGetComputeRunningProcesses_v3", offsetof(struct nvml, get_processes), true},
+        {"nvmlSystemGetDriverVersion", offsetof(struct nvml, get_driver), true},
+        {"nvmlSystemGetCudaDriverVersion_v2", offsetof(struct nvml, get_cuda), true},
+        {"nvmlDeviceGetName", offsetof(struct nvml, get_name), true},
+        {"nvmlDeviceGetTotalEccErrors", offsetof(struct nvml, get_ecc), true},
+        {"nvmlDeviceGetRemappedRows", offsetof(struct nvml, get_remapped), true},
+        {"nvmlDeviceGetRetiredPagesPendingStatus", offsetof(struct nvml, get_retired_pending),
+         true},
+        {"nvmlDeviceGetCurrentClocksThrottleReasons", offsetof(struct nvml, get_slowdown), true},
+        {"nvmlDeviceGetMigMode", offsetof(struct nvml, get_mig_mode), true},
     };
     for (size_t i = 0; i < MU_COUNT(functions); i++) {
         void *symbol = dlsym(nvml->library, functions[i].name);
@@ -47,21 +56,28 @@ static bool find_functions(struct nvml *nvml)
     return true;
 }
 
-int nvml_open(const struct host_view *host, struct nvml *ret_nvml)
+int nvml_open_code(const struct host_view *host, struct nvml *ret_nvml, int *ret_code)
 {
     struct nvml nvml = {0};
+    *ret_code = -1;
     if (host->nvml_library != NULL) {
         nvml.library = dlopen(host->nvml_library, RTLD_NOW | RTLD_LOCAL);
     }
     if (nvml.library == NULL) {
         return -1;
     }
-    if (!find_functions(&nvml) || nvml.init() != NVML_OK) {
+    if (!find_functions(&nvml) || (*ret_code = nvml.init()) != NVML_OK) {
         dlclose(nvml.library);
         return -1;
     }
     *ret_nvml = nvml;
     return 0;
+}
+
+int nvml_open(const struct host_view *host, struct nvml *ret_nvml)
+{
+    int ignored;
+    return nvml_open_code(host, ret_nvml, &ignored);
 }
 
 void nvml_close(struct nvml *nvml)

@@ -15,7 +15,20 @@
 
 typedef void *nvml_device;
 
-enum { NVML_OK = 0, NVML_INSUFFICIENT_SIZE = 7 };
+enum {
+    NVML_OK = 0,
+    NVML_NO_PERMISSION = 4,
+    NVML_INSUFFICIENT_SIZE = 7,
+    NVML_DRIVER_NOT_LOADED = 9,
+    NVML_GPU_IS_LOST = 15,
+    NVML_VERSION_MISMATCH = 18,
+};
+
+/* What nvmlDeviceGetTotalEccErrors() is asked for: since the driver was loaded. */
+enum { NVML_UNCORRECTED = 1, NVML_VOLATILE = 0 };
+
+/* Why the hardware has lowered the clocks, among others. */
+enum { NVML_SLOW_TOO_HOT = 0x40, NVML_SLOW_POWER_BRAKE = 0x80 };
 
 struct nvml_pci { /* nvmlPciInfo_t of nvmlDeviceGetPciInfo_v3 */
     char bus_id_legacy[16];
@@ -66,10 +79,22 @@ struct nvml {
     int (*get_memory)(nvml_device device, struct nvml_memory *memory);
     int (*get_memory_v1)(nvml_device device, struct nvml_memory_v1 *memory);
     int (*get_processes)(nvml_device device, unsigned *count, struct nvml_process *list);
+    int (*get_driver)(char *version, unsigned size);
+    int (*get_cuda)(int *version); /* 12080 is 12.8 */
+    int (*get_name)(nvml_device device, char *name, unsigned size);
+    int (*get_ecc)(nvml_device device, int type, int counter, unsigned long long *count);
+    int (*get_remapped)(nvml_device device, unsigned *corrected, unsigned *uncorrected,
+                        unsigned *is_pending, unsigned *has_failed);
+    int (*get_retired_pending)(nvml_device device, int *is_pending);
+    int (*get_slowdown)(nvml_device device, unsigned long long *reasons);
+    int (*get_mig_mode)(nvml_device device, unsigned *current, unsigned *pending);
 };
 
 /* Load and initialise it. -1 if it is not there or does not work. */
 int nvml_open(const struct host_view *host, struct nvml *ret_nvml);
 
-/* After an nvml_open() that succeeded. */
+/* The same; *ret_code is NVML's number of the failure, -1 if there is no library of that kind. */
+int nvml_open_code(const struct host_view *host, struct nvml *ret_nvml, int *ret_code);
+
+/* After one of them that succeeded. */
 void nvml_close(struct nvml *nvml);
