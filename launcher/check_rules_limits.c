@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launcher/check_rule.h"
+
+#include "muster/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* -1 in the facts: unlimited. */
+enum {
+    /*
+     * Eight workers with data loaders each, whose tensors are sent as descriptors, come to some
+     * thousands. 1024 with a high hard limit is every distribution's default, and programs that
+     * need more raise it; 4096 and no way up is the kernel's own default, and too few.
+     */
+    MIN_FILES_SOFT = 4096,
+    MIN_FILES_HARD = 65536,
+    MIN_STACK = 8 * 1024 * 1024, /* Linux's default, which libraries rely on */
+};
+
+static bool is_at_least(int64_t limit, int64_t wanted)
+{
+    return limit < 0 || limit >= wanted;
+}
+
+/* What to do about a soft limit that is too low; owned by the caller. */
+static char *how_to_raise(const char *name, int64_t hard, int64_t wanted, const char *value)
+{
+    if (is_at_least(hard, wanted) && (wanted >= 0 || hard < 0)) {
+        return mu_asprintf("muster run --limit %s=%s", name, value);
+    }
+    return mu_asprintf("have the administrator raise the hard limit (limits.conf, or "
+                       "the scheduler's daemon: LimitMEMLOCK= and the like of its unit), then "
+                       "muster run --limit %s=%s",
+                       name, value);
+}
+
+static bool has_limit(const json_t *limits, const char *name, int64_t *soft, int64_t *hard)
+{
+    const json_t *limit = json_object_get(limits, name);
+    *soft = check_rule_int(limit, "soft", -1);
+    *hard = check_rule_int(limit, "hard", -1);
+    return json_is_object(limit);
+}
+
+static bool has_active_port(const json_t *facts)
+{
+    size_t i;
+    const json_t *port;
+    json_array_foreach (json_object_get(facts, "rdma"), i, port) {
+        const char *state = check_rule_text(port, "state");
+        if (state != NULL && strcmp(state, "ACTIVE") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_address_space(const struct check_rule *r, const json_t *limits)
+{
+    int64_t soft;
+    int64_t hard;
+    char size[CHECK_RULE_SIZE];
+    if (!has_limit(limits, "as", &soft, &hard) || soft < 0) {
+        return;
+    }
+    bool has_gpus = check_rule_gpus(r->facts) > 0;
+    mu_autofree char *fix = how_to_raise("as", hard, -1, "unlimited");
+    check_rule_say(r, has_gpus ? CHECK_ERROR : CHECK_WARNING, "as",
+                   has_gpus ? "unlimited: CUDA reserves more addresses than there is memory"
+                            : "unlimited: else a job is out of memory with memory free",
+                   fix, "address space is limited to %s (ulimit -v)", check_rule_size(soft, size));
+}
+
+static void check_locked_memory(const struct check_rule *r, const json_t *limits)
+{
+    int64_t soft;
+    int64_t hard;
+    char size[CHECK_RULE_SIZE];
+    if (has_limit(limits, "memlock", &soft, &hard) && soft >= 0 &&
+        !check_rule_flag(r->facts, "ipc_lock") && has_active_port(r->facts)) {
+        mu_autofree char *fix = how_to_raise("memlock", hard, -1, "unlimited");
+        check_rule_say(r, CHECK_ERROR, "memlock", "unlimited: RDMA locks the memory it sends from",
+                       fix, "locked memory is limited to %s (ulimit -l)",
+                       check_rule_size(soft, size));
+    }
+}
+
+void check_rules_limits(const struct check_rule *r)
+{
+    const json_t *limits = json_object_get(r->facts, "limits");
+    int64_t soft;
+    int64_t hard;
+    char size[CHECK_RULE_SIZE];
+    check_address_space(r, limits);
+    check_locked_memory(r, limits);
+    if (has_limit(limits, "nofile", &soft, &hard) && !is_at_least(soft, MIN_FILES_SOFT) &&
+        !is_at_least(hard, MIN_FILES_HARD)) {
+        check_rule_say(r, CHECK_WARNING, "nofile",
+                       "a hard limit of 65536 or more: data loaders send tensors as open files",
+                       "have the administrator raise the hard limit of nofile",
+                       "%lld files may be open, %lld at most (ulimit -n)", (long long)soft,
+                       (long long)hard);
+    }
+    if (has_limit(limits, "stack", &soft, &hard) && !is_at_least(soft, MIN_STACK)) {
+        mu_autofree char *fix = how_to_raise("stack", hard, MIN_STACK, "8M");
+        check_rule_say(r, CHECK_WARNING, "stack", "8 MiB, Linux's default, or more", fix,
+                       "stacks are limited to %s (ulimit -s)", check_rule_size(soft, size));
+    }
+}
