@@ -48,8 +48,20 @@ void check_rule_say(const struct check_rule *rule, enum check_severity severity,
                     const char *expected, const char *fix, const char *found, ...)
     __attribute__((format(printf, 6, 7)));
 
-/* Is something of that kind already said of the node? */
+/* Is something of that kind already said of the node, or of the nodes as a whole? */
 bool check_rule_is_said(const struct check_findings *list, const char *node, const char *what);
+
+/* The nodes of which something of a kind is said, for who asks of many of them. */
+struct check_rule_said {
+    const char **nodes; /* owned, sorted; names are borrowed from the list */
+    size_t count;
+    bool is_of_all;
+};
+
+/* As the list is now. Released with check_rule_said_fini(). */
+struct check_rule_said check_rule_said_of(const struct check_findings *list, const char *what);
+bool check_rule_said_has(const struct check_rule_said *said, const char *node);
+void check_rule_said_fini(struct check_rule_said *said);
 
 /* Rules by what they are about; check_local() is all of them. */
 void check_rules_limits(const struct check_rule *rule); /* resource limits */

@@ -94,11 +94,47 @@ bool check_rule_is_said(const struct check_findings *list, const char *node, con
 {
     for (size_t i = 0; i < list->count; i++) {
         const struct check_finding *f = &list->items[i];
-        if (f->node != NULL && strcmp(f->node, node) == 0 && strcmp(f->what, what) == 0) {
+        bool is_of_node = f->node == NULL || strcmp(f->node, node) == 0;
+        if (is_of_node && strcmp(f->what, what) == 0) {
             return true;
         }
     }
     return false;
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+struct check_rule_said check_rule_said_of(const struct check_findings *list, const char *what)
+{
+    struct check_rule_said said = {.nodes = mu_calloc(list->count + 1, sizeof(*said.nodes))};
+    for (size_t i = 0; i < list->count; i++) {
+        const struct check_finding *f = &list->items[i];
+        if (strcmp(f->what, what) != 0) {
+            continue;
+        }
+        if (f->node == NULL) {
+            said.is_of_all = true;
+        } else {
+            said.nodes[said.count++] = f->node;
+        }
+    }
+    qsort(said.nodes, said.count, sizeof(*said.nodes), compare_nodes);
+    return said;
+}
+
+bool check_rule_said_has(const struct check_rule_said *said, const char *node)
+{
+    return said->is_of_all ||
+           bsearch(&node, said->nodes, said->count, sizeof(*said->nodes), compare_nodes) != NULL;
+}
+
+void check_rule_said_fini(struct check_rule_said *said)
+{
+    free(said->nodes);
+    *said = (struct check_rule_said){0};
 }
 
 void check_local(const json_t *facts, struct check_findings *list)
