@@ -162,7 +162,7 @@ static char *sentence(const struct check_least *least, const char *value)
 
 static bool is_less(int64_t number, int64_t reference, int percent)
 {
-    return percent == 100 ? number < reference : number < reference / 100 * percent;
+    return percent == 100 ? number < reference : (double)number * 100 < (double)reference * percent;
 }
 
 static void check_least(const json_t *const *facts, size_t count, const struct check_least *least,

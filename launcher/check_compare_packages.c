@@ -17,7 +17,8 @@ enum {
 
 struct group {
     const char *hash;   /* borrowed */
-    const json_t *list; /* of its first node: sorted "name==version" */
+    const json_t *list; /* of its first node: "name==version" */
+    bool has_all;       /* else the list is of the important ones only */
     size_t place;       /* of its first node */
     size_t count;
 };
@@ -77,8 +78,11 @@ static const char **sorted_of(const json_t *list)
     return sorted;
 }
 
-/* What differs; *ret_count is how much, of which the first few are told. Owned by the caller. */
-static char *difference(const json_t *here, const json_t *there, size_t *ret_count)
+/*
+ * What differs; *ret_count is how much, of which the first few are told. Owned by the caller. Of
+ * lists that are not whole only what both have counts.
+ */
+static char *difference(const json_t *here, const json_t *there, bool has_all, size_t *ret_count)
 {
     mu_autofree const char **all_a = sorted_of(here);
     mu_autofree const char **all_b = sorted_of(there);
@@ -90,7 +94,8 @@ static char *difference(const json_t *here, const json_t *there, size_t *ret_cou
         const char *version_b = "";
         size_t len_a = *a != NULL ? split(*a, &version_a) : 0;
         size_t len_b = *b != NULL ? split(*b, &version_b) : 0;
-        bool is_shown = (order != 0 || strcmp(*a, *b) != 0) && count++ < SHOWN;
+        bool is_other = order != 0 ? has_all : strcmp(*a, *b) != 0;
+        bool is_shown = is_other && count++ < SHOWN;
         const char *comma = count > 1 ? ", " : "";
         if (is_shown && order == 0) {
             mu_buf_printf(&text, "%s%.*s %s instead of %s", comma, (int)len_a, *a, version_a,
@@ -137,6 +142,7 @@ static size_t find_groups(const json_t *const *facts, size_t count,
             groups[found++] = (struct group){
                 .hash = hash,
                 .list = json_object_get(python_of(facts[i]), "packages"),
+                .has_all = check_rule_flag(python_of(facts[i]), "has_all_packages"),
                 .place = i,
             };
         }
@@ -146,6 +152,18 @@ static size_t find_groups(const json_t *const *facts, size_t count,
     return found;
 }
 
+/* The hash is that of all, and so of those that have findings of their own. */
+static bool is_explained(const struct check_findings *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const char *what = list->items[i].what;
+        if (strcmp(what, "torch") == 0 || strcmp(what, "nccl") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void check_compare_packages(const json_t *const *facts, size_t count, struct check_findings *list)
 {
     struct group groups[MAX_GROUPS] = {0};
@@ -153,11 +171,13 @@ void check_compare_packages(const json_t *const *facts, size_t count, struct che
     size_t found = find_groups(facts, count, &said, groups);
     for (size_t g = 1; g < found; g++) {
         size_t differing;
-        mu_autofree char *text = difference(groups[g].list, groups[0].list, &differing);
-        if (differing == 0) {
-            continue; /* only what has a finding of its own */
+        bool has_all = groups[g].has_all && groups[0].has_all;
+        mu_autofree char *text = difference(groups[g].list, groups[0].list, has_all, &differing);
+        if (differing == 0 && (has_all || is_explained(list))) {
+            continue;
         }
-        mu_autofree char *line = mu_asprintf("Python packages differ: %s", text);
+        mu_autofree char *line = mu_asprintf(
+            "Python packages differ: %s", differing > 0 ? text : "others than the important ones");
         mu_autofree char *expected =
             mu_asprintf("the packages of %s", check_rule_node(facts[groups[0].place]));
         for (size_t i = 0; i < count; i++) {
