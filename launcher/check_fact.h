@@ -22,8 +22,11 @@ void check_fact_put_text(json_t *object, const char *key, const char *text);
 void check_fact_put_int(json_t *object, const char *key, int64_t value);
 void check_fact_put_flag(json_t *object, const char *key, bool value);
 
-/* Kernel, CPUs, memory, resource limits: put into `facts`. */
-void check_fact_machine(const struct host_view *host, json_t *facts);
+/*
+ * Kernel, CPUs, memory, resource limits: put into `facts`. Limits are those that workers get with
+ * `limit`, which is --limit or NULL.
+ */
+void check_fact_machine(const struct host_view *host, const char *limit, json_t *facts);
 
 /* Network interfaces and RDMA ports: put into `facts`, as "nics" and "rdma". */
 void check_fact_links(const struct host_view *host, json_t *facts);

@@ -3,6 +3,7 @@
 
 #include "launcher/cpu_quota.h"
 #include "launcher/descriptors.h"
+#include "launcher/limit_list.h"
 #include "launcher/memory_limit.h"
 #include "muster/lines.h"
 #include "muster/mem.h"
@@ -133,6 +134,48 @@ static void put_limits(const struct host_view *host, json_t *facts)
     json_object_set_new(facts, "limits", limits);
 }
 
+static int64_t number_of(rlim_t limit)
+{
+    return limit < (rlim_t)INT64_MAX ? (int64_t)limit : -1;
+}
+
+static rlim_t hard_limit(const struct limit_wish *wish, const json_t *limit)
+{
+    struct rlimit now;
+    const json_t *hard = json_object_get(limit, "hard");
+    if (json_is_integer(hard)) {
+        json_int_t value = json_integer_value(hard);
+        return value < 0 ? RLIM_INFINITY : (rlim_t)value;
+    }
+    return getrlimit(wish->resource, &now) == 0 ? now.rlim_max : RLIM_INFINITY;
+}
+
+/* What --limit makes of the limits, and which of its wishes cannot be had. */
+static void put_wishes(const char *text, json_t *facts)
+{
+    struct limit_list wishes;
+    struct mu_err ignored = MU_ERR_INIT;
+    if (limit_list_parse(text, &wishes, &ignored) != 0) {
+        return; /* options_check() has refused it */
+    }
+    json_t *short_limits = json_array();
+    for (size_t i = 0; i < wishes.count; i++) {
+        const struct limit_wish *wish = &wishes.wishes[i];
+        const char *name = limit_list_name(wish->resource);
+        json_t *limit = json_object_get(json_object_get(facts, "limits"), name);
+        rlim_t hard = hard_limit(wish, limit);
+        if (limit != NULL) {
+            check_fact_put_int(limit, "soft", number_of(limit_wish_soft(wish, hard)));
+        }
+        if (limit_wish_is_short(wish, hard)) {
+            json_array_append_new(short_limits, json_pack("{s:s, s:I, s:I}", "name", name, "wanted",
+                                                          (json_int_t)number_of(wish->wanted),
+                                                          "hard", (json_int_t)number_of(hard)));
+        }
+    }
+    json_object_set_new(facts, "short_limits", short_limits);
+}
+
 /* Who has this capability may lock any amount of memory. */
 static void put_ipc_lock(const struct host_view *host, json_t *facts)
 {
@@ -144,7 +187,7 @@ static void put_ipc_lock(const struct host_view *host, json_t *facts)
     }
 }
 
-void check_fact_machine(const struct host_view *host, json_t *facts)
+void check_fact_machine(const struct host_view *host, const char *limit, json_t *facts)
 {
     struct utsname names;
     put_file(host, facts, "hostname", "/proc/sys/kernel/hostname");
@@ -155,5 +198,8 @@ void check_fact_machine(const struct host_view *host, json_t *facts)
     put_cpus(host, facts);
     put_memory(host, facts);
     put_limits(host, facts);
+    if (limit != NULL) {
+        put_wishes(limit, facts);
+    }
     put_ipc_lock(host, facts);
 }

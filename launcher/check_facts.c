@@ -247,7 +247,7 @@ json_t *check_facts_collect(const struct host_view *host, const struct check_spe
         }
     }
     json_t *facts = json_object();
-    check_fact_machine(host, facts);
+    check_fact_machine(host, spec->limit, facts);
     check_fact_links(host, facts);
     put_job(spec, facts);
     check_child_wait(children, count);

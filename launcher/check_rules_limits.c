@@ -3,6 +3,7 @@
 
 #include "muster/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,18 +30,18 @@ static char *how_to_raise(const char *name, int64_t hard, int64_t wanted, const 
     if (is_at_least(hard, wanted) && (wanted >= 0 || hard < 0)) {
         return mu_asprintf("muster run --limit %s=%s", name, value);
     }
-    return mu_asprintf("have the administrator raise the hard limit (limits.conf, or "
-                       "the scheduler's daemon: LimitMEMLOCK= and the like of its unit), then "
-                       "muster run --limit %s=%s",
+    return mu_asprintf("have the administrator raise the hard limit (limits.conf, or the unit of "
+                       "the scheduler's daemon), then muster run --limit %s=%s",
                        name, value);
 }
 
-static bool has_limit(const json_t *limits, const char *name, int64_t *soft, int64_t *hard)
+/* False too if it is said already that it is lower than was asked for. */
+static bool has_limit(const struct check_rule *r, const char *name, int64_t *soft, int64_t *hard)
 {
-    const json_t *limit = json_object_get(limits, name);
+    const json_t *limit = json_object_get(json_object_get(r->facts, "limits"), name);
     *soft = check_rule_int(limit, "soft", -1);
     *hard = check_rule_int(limit, "hard", -1);
-    return json_is_object(limit);
+    return json_is_object(limit) && !check_rule_is_said(r->list, r->node, name);
 }
 
 static bool has_active_port(const json_t *facts)
@@ -56,12 +57,12 @@ static bool has_active_port(const json_t *facts)
     return false;
 }
 
-static void check_address_space(const struct check_rule *r, const json_t *limits)
+static void check_address_space(const struct check_rule *r)
 {
     int64_t soft;
     int64_t hard;
     char size[CHECK_RULE_SIZE];
-    if (!has_limit(limits, "as", &soft, &hard) || soft < 0) {
+    if (!has_limit(r, "as", &soft, &hard) || soft < 0) {
         return;
     }
     bool has_gpus = check_rule_gpus(r->facts) > 0;
@@ -72,12 +73,12 @@ static void check_address_space(const struct check_rule *r, const json_t *limits
                    fix, "address space is limited to %s (ulimit -v)", check_rule_size(soft, size));
 }
 
-static void check_locked_memory(const struct check_rule *r, const json_t *limits)
+static void check_locked_memory(const struct check_rule *r)
 {
     int64_t soft;
     int64_t hard;
     char size[CHECK_RULE_SIZE];
-    if (has_limit(limits, "memlock", &soft, &hard) && soft >= 0 &&
+    if (has_limit(r, "memlock", &soft, &hard) && soft >= 0 &&
         !check_rule_flag(r->facts, "ipc_lock") && has_active_port(r->facts)) {
         mu_autofree char *fix = how_to_raise("memlock", hard, -1, "unlimited");
         check_rule_say(r, CHECK_ERROR, "memlock", "unlimited: RDMA locks the memory it sends from",
@@ -86,15 +87,42 @@ static void check_locked_memory(const struct check_rule *r, const json_t *limits
     }
 }
 
+static const char *number_text(int64_t number, char text[CHECK_RULE_SIZE])
+{
+    snprintf(text, CHECK_RULE_SIZE, number < 0 ? "unlimited" : "%lld", (long long)number);
+    return text;
+}
+
+/* Of --limit. */
+static void check_short_limits(const struct check_rule *r)
+{
+    size_t i;
+    const json_t *limit;
+    json_array_foreach (json_object_get(r->facts, "short_limits"), i, limit) {
+        const char *name = check_rule_text(limit, "name");
+        char hard[CHECK_RULE_SIZE];
+        char wanted[CHECK_RULE_SIZE];
+        if (name != NULL) {
+            mu_autofree char *expected = mu_asprintf(
+                "%s, as --limit asks", number_text(check_rule_int(limit, "wanted", -1), wanted));
+            check_rule_say(r, CHECK_WARNING, name, expected,
+                           "have the administrator raise the hard limit (limits.conf, or the unit "
+                           "of the scheduler's daemon)",
+                           "the hard limit of %s is %s", name,
+                           number_text(check_rule_int(limit, "hard", -1), hard));
+        }
+    }
+}
+
 void check_rules_limits(const struct check_rule *r)
 {
-    const json_t *limits = json_object_get(r->facts, "limits");
     int64_t soft;
     int64_t hard;
     char size[CHECK_RULE_SIZE];
-    check_address_space(r, limits);
-    check_locked_memory(r, limits);
-    if (has_limit(limits, "nofile", &soft, &hard) && !is_at_least(soft, MIN_FILES_SOFT) &&
+    check_short_limits(r);
+    check_address_space(r);
+    check_locked_memory(r);
+    if (has_limit(r, "nofile", &soft, &hard) && !is_at_least(soft, MIN_FILES_SOFT) &&
         !is_at_least(hard, MIN_FILES_HARD)) {
         check_rule_say(r, CHECK_WARNING, "nofile",
                        "a hard limit of 65536 or more: data loaders send tensors as open files",
@@ -102,7 +130,7 @@ void check_rules_limits(const struct check_rule *r)
                        "%lld files may be open, %lld at most (ulimit -n)", (long long)soft,
                        (long long)hard);
     }
-    if (has_limit(limits, "stack", &soft, &hard) && !is_at_least(soft, MIN_STACK)) {
+    if (has_limit(r, "stack", &soft, &hard) && !is_at_least(soft, MIN_STACK)) {
         mu_autofree char *fix = how_to_raise("stack", hard, MIN_STACK, "8M");
         check_rule_say(r, CHECK_WARNING, "stack", "8 MiB, Linux's default, or more", fix,
                        "stacks are limited to %s (ulimit -s)", check_rule_size(soft, size));

@@ -50,6 +50,11 @@ static void test_limits(void **state)
         {"", {{"limits.nofile", "{'soft': 4096, 'hard': 4096}"}}, NULL},
         {"n1:stack", {{"limits.stack.soft", "1048576"}}, "1.0 MiB"},
         {"", {{"limits.stack.soft", "-1"}}, NULL},
+        {"n1:memlock", /* said once */
+         {{"limits.memlock", "{'soft': 65536, 'hard': 65536}"},
+          {"short_limits", "[{'name': 'memlock', 'wanted': -1, 'hard': 65536}]"}},
+         "the hard limit of memlock is 65536"},
+        {"n1:data", {{"short_limits", "[{'name': 'data', 'wanted': 9, 'hard': 5}, {}]"}}, NULL},
     };
     static const struct row plain[] = {
         {"vm:as", {{"limits.as.soft", "1048576"}}, NULL},
