@@ -106,6 +106,12 @@ static void note_address(struct peer *p)
     }
 }
 
+/* The job of the agent in this process has ended: the next one may have the port in a moment. */
+static bool is_leaving(const struct coordinator *c)
+{
+    return !TAILQ_EMPTY(&c->jobs) && coordinator_count_jobs(c) == 0;
+}
+
 /* Returns false if the peer was turned away, and is gone. */
 static bool on_hello(struct peer *p, const struct ctl_hello *hello)
 {
@@ -114,6 +120,10 @@ static bool on_hello(struct peer *p, const struct ctl_hello *hello)
     if (!mu_names_is_label(hello->run_id)) {
         refuse(p, NULL, "a run id must be 1 to 255 bytes of UTF-8 without control characters",
                CTL_REFUSAL_FINAL);
+        return false;
+    }
+    if (c->run_id != NULL && is_leaving(c) && !mu_slice_eq(hello->run_id, mu_slice_of(c->run_id))) {
+        refuse(p, NULL, "this port's job has just ended", CTL_REFUSAL_RETRY);
         return false;
     }
     if (c->run_id != NULL && !mu_slice_eq(hello->run_id, mu_slice_of(c->run_id))) {
