@@ -97,6 +97,7 @@ struct options_rendezvous {
     bool is_standalone;          /* this node alone: endpoint is 127.0.0.1, port 0 (any free one) */
     struct mu_endpoint endpoint; /* the first place to look; valid after options_check() */
     const struct sched *ladder;  /* borrowed; its places and ports are all to be tried, or NULL */
+    uint16_t side_port;          /* of the coordinator of a check; 0: none. See check_door.h */
     bool is_elsewhere;           /* the scheduler says that another node serves it */
 };
 

@@ -119,7 +119,8 @@ bool uv_agent_host(struct uv_agent *a, const struct sockaddr_storage *addrs, siz
                                 .run_id = a->opts->rdzv_id,
                                 .agent_id = a->config.agent_id,
                                 .store_bytes = (uint64_t)a->opts->store_memory,
-                                .master_addr = master_addr};
+                                .master_addr = master_addr,
+                                .side_port = a->opts->rendezvous.side_port};
     if (sched != NULL) {
         spec.expected = sched->hosts.names;
         spec.expected_count = sched->hosts.count;

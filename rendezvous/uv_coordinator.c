@@ -212,6 +212,7 @@ static void on_listener_closed(uv_handle_t *handle)
 int coordinator_listen(struct coordinator *c, const struct sockaddr *addr, uint16_t *ret_port,
                        struct mu_err *err)
 {
+    MU_REQUIRE(c->side_listener == NULL);
     uv_tcp_t *listener = mu_alloc(sizeof(*listener));
     int rc = uv_tcp_init(c->loop, listener);
     if (rc != 0) {
@@ -236,7 +237,11 @@ int coordinator_listen(struct coordinator *c, const struct sockaddr *addr, uint1
         uv_close((uv_handle_t *)listener, on_listener_closed);
         return mu_err_set(err, MU_E_CONNECT, -rc, "listen on %s", text);
     }
-    c->listener = listener;
+    if (c->listener == NULL) {
+        c->listener = listener;
+    } else {
+        c->side_listener = listener;
+    }
     *ret_port = mu_addr_port((struct sockaddr *)&bound);
     return 0;
 }
@@ -282,6 +287,10 @@ void coordinator_stop_listening(struct coordinator *c)
     if (c->listener != NULL) {
         uv_close((uv_handle_t *)c->listener, on_listener_closed);
         c->listener = NULL;
+    }
+    if (c->side_listener != NULL) {
+        uv_close((uv_handle_t *)c->side_listener, on_listener_closed);
+        c->side_listener = NULL;
     }
 }
 

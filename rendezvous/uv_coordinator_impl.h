@@ -57,7 +57,8 @@ struct port_counters {
 
 struct coordinator {
     uv_loop_t *loop;
-    uv_tcp_t *listener; /* owned */
+    uv_tcp_t *listener;      /* owned */
+    uv_tcp_t *side_listener; /* owned; NULL: there is one port alone */
     uv_timer_t timer;
     int64_t timer_at_ms;
     uint32_t open_handles;

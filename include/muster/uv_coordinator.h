@@ -37,7 +37,10 @@ struct coordinator_config {
 /* Owned by the caller; released with coordinator_close(). */
 struct coordinator *coordinator_new(uv_loop_t *loop, const struct coordinator_config *config);
 
-/* Listen on `addr`; port 0 takes a free one. MU_E_CONNECT if that cannot be (see err.sys). */
+/*
+ * Listen on `addr`; port 0 takes a free one. Once more for a second port, which is as good as the
+ * first. MU_E_CONNECT if that cannot be (see err.sys).
+ */
 int coordinator_listen(struct coordinator *c, const struct sockaddr *addr, uint16_t *ret_port,
                        struct mu_err *err);
 

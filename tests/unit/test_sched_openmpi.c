@@ -27,6 +27,7 @@ static const char *const rank_1_of_3[] = {
     "SLURM_JOB_ID=12", /* in an allocation of Slurm's */
     "SLURM_STEP_ID=0",
     "SLURM_STEP_NODELIST=node1",
+    "SLURM_PROCID=0",
 };
 
 /* The real ones, with one of them in another way: "NAME=value", or "NAME" for not set. */
