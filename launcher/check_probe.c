@@ -23,6 +23,7 @@ enum {
     MAX_DIALS = 16,               /* at a time: more would measure each other */
     MAX_CALLERS = 512,
     PATIENCE_US = 3 * 1000 * 1000, /* one lost SYN is sent again after one second */
+    KNOCK_PATIENCE_US = 1500 * 1000,
     BACKLOG = 1024,
 };
 static const uint32_t magic = 0x6b68636d; /* "mchk" */
@@ -280,7 +281,8 @@ static void ask(struct check_probe *p, struct dial *d)
 static void begin(struct check_probe *p, struct dial *d)
 {
     const struct sockaddr *sa = (const struct sockaddr *)&d->addr;
-    d->deadline_us = check_probe_now_us(CLOCK_MONOTONIC) + PATIENCE_US;
+    d->deadline_us = check_probe_now_us(CLOCK_MONOTONIC) +
+                     (d->kind == CHECK_PROBE_KNOCK ? KNOCK_PATIENCE_US : PATIENCE_US);
     d->fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (d->fd < 0) {
         end_dial(p, d, CHECK_LINK_UNTRIED);

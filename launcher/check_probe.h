@@ -21,7 +21,7 @@ struct check_probe;
 
 enum check_probe_kind {
     CHECK_PROBE_TRIPS, /* connect, and several round trips */
-    CHECK_PROBE_KNOCK, /* only connect: something else than a probe's port listens there */
+    CHECK_PROBE_KNOCK, /* only connect, with half the patience: something else listens there */
 };
 
 /* Listens on every interface, on a free port. NULL: MU_E_SYSTEM. `key` is what peers must know. */
