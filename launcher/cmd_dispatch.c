@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/cmd.h"
 
+#include "launcher/cmd_check.h"
 #include "launcher/cmd_docs.h"
 #include "launcher/cmd_launch.h"
 #include "launcher/cmd_mpi.h"
@@ -156,6 +157,9 @@ int cmd_main(int argc, char **argv)
         return 2;
     }
     const char *name = argv[1];
+    if (strcmp(name, "check-worker") == 0) {
+        return cmd_check_worker(argc - 1, argv + 1); /* in no list: nobody types it */
+    }
     for (size_t i = 0; i < MU_COUNT(aliases); i++) {
         if (strcmp(name, aliases[i].option) == 0) {
             name = aliases[i].command;

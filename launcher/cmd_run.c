@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/cmd.h"
 
+#include "launcher/cmd_check.h"
 #include "launcher/cmd_launch.h"
 #include "launcher/descriptors.h"
 #include "launcher/dry_run.h"
@@ -12,6 +13,7 @@
 #include "launcher/uv_agent.h"
 #include "launcher/uv_requeue.h"
 #include "launcher/worker_env.h"
+#include "muster/clock.h"
 #include "muster/lines.h"
 #include "muster/log.h"
 
@@ -101,6 +103,36 @@ static void say_limits(const struct options *opts)
     mu_buf_fini(&warnings);
 }
 
+/* --check: is there anything against this job? What there is has been said then. */
+static int check_first(const struct options *opts, char *const *args, int *ret_verdict,
+                       struct mu_err *err)
+{
+    int64_t began_ms = mu_clock_ms();
+    if (cmd_check_nodes(opts, args, ret_verdict, err) != 0) {
+        return mu_err_wrap(err, "--check");
+    }
+    int64_t took_ms = mu_clock_ms() - began_ms;
+    bool is_fit = *ret_verdict == 0;
+    mu_log(is_fit ? MU_LOG_NOTICE : MU_LOG_ERROR, "--check: %s, after %lld.%lld s",
+           is_fit ? "nothing speaks against the job" : "nothing is started",
+           (long long)took_ms / 1000, (long long)took_ms % 1000 / 100);
+    return 0;
+}
+
+static int start(const struct options *opts, char *const *args, const struct local_world *world,
+                 int *ret_status, struct mu_err *err)
+{
+    int verdict = 0;
+    if (opts->check && check_first(opts, args, &verdict, err) != 0) {
+        return -1;
+    }
+    if (verdict != 0) {
+        *ret_status = verdict;
+        return 0;
+    }
+    return uv_agent_run(opts, environ, world->binding, ret_status, err);
+}
+
 int cmd_run(int argc, char **argv)
 {
     struct options opts;
@@ -141,7 +173,7 @@ int cmd_run(int argc, char **argv)
         if (!opts.keep_mpi_env) {
             mpi_env_hide_descriptor(environ);
         }
-        rc = uv_agent_run(&opts, environ, world.binding, &status, &err);
+        rc = start(&opts, argv + 1, &world, &status, &err);
         if (rc == 0) {
             uv_requeue_after(&opts, environ, status);
         }

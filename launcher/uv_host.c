@@ -66,7 +66,7 @@ bool uv_host_look(const struct uv_host_spec *spec, const struct sockaddr_storage
 static void open_side_door(struct coordinator *c, struct sockaddr_storage addr, uint16_t port)
 {
     struct mu_err ignored = MU_ERR_INIT;
-    set_port(&addr, port);
+    mu_addr_set_port(&addr, port);
     if (port != 0) {
         coordinator_listen(c, (const struct sockaddr *)&addr, &port, &ignored);
     }
