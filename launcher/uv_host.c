@@ -44,22 +44,22 @@ static bool is_taken(struct sockaddr_storage addr, uint16_t port)
            bind(fd, sa, mu_addr_len(sa)) != 0 && errno == EADDRINUSE;
 }
 
-bool uv_host_look(const struct uv_host_spec *spec, const struct sockaddr_storage *addrs,
-                  size_t count, const uint16_t *ports, size_t port_count, uint32_t *ret_taken)
+uint32_t uv_host_look(const struct uv_host_spec *spec, const struct sockaddr_storage *addrs,
+                      size_t count, const uint16_t *ports, size_t port_count, bool *ret_is_here)
 {
+    uint32_t taken = 0;
+    *ret_is_here = false;
     for (size_t i = 0; i < count; i++) {
         if (!mu_addr_is_own((const struct sockaddr *)&addrs[i])) {
             continue;
         }
+        *ret_is_here = true;
         struct sockaddr_storage serve = address_to_serve(spec, addrs[i]);
-        uint32_t taken = 0;
         for (size_t p = 0; p < port_count; p++) {
             taken |= is_taken(serve, ports[p]) ? 1U << p : 0;
         }
-        *ret_taken = taken;
-        return true;
     }
-    return false;
+    return taken;
 }
 
 /* For those who cannot get in by the port; it is theirs to say so. */

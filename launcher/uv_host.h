@@ -26,11 +26,11 @@ struct uv_host_spec {
 };
 
 /*
- * Is one of `addrs` this machine's? Then which of `ports` are taken where uv_host_try() would
- * serve, a bit each. Of `spec` only the host and the address for workers matter.
+ * Is one of `addrs` this machine's? Returns which of `ports` are taken on any of those that are, a
+ * bit each. Of `spec` only the host and the address for workers matter.
  */
-bool uv_host_look(const struct uv_host_spec *spec, const struct sockaddr_storage *addrs,
-                  size_t count, const uint16_t *ports, size_t port_count, uint32_t *ret_taken);
+uint32_t uv_host_look(const struct uv_host_spec *spec, const struct sockaddr_storage *addrs,
+                      size_t count, const uint16_t *ports, size_t port_count, bool *ret_is_here);
 
 /*
  * Try to serve on one of `addrs`, the addresses of the endpoint. Returns a listening coordinator,
