@@ -119,7 +119,13 @@ void uv_agent_rungs_close(struct uv_agent *a);
 
 /* ---- uv_agent_signals.c ---- */
 int uv_agent_signals_watch(struct uv_agent *a, struct mu_err *err);
-void uv_agent_signals_close(struct uv_agent *a); /* also after a watch that failed, or twice */
+/*
+ * What ends the job does nothing to this process from here on: the exit status is what is left to
+ * be told, and a scheduler that ends a step sends SIGTERM to agents that are about to exit. A user
+ * at a terminal can still end one whose output nobody reads. Also after a watch that failed, or
+ * twice.
+ */
+void uv_agent_signals_close(struct uv_agent *a);
 
 /* ---- uv_agent_output.c ---- */
 int uv_agent_output_open(struct uv_agent *a, struct mu_err *err);

@@ -129,10 +129,28 @@ int uv_agent_signals_watch(struct uv_agent *a, struct mu_err *err)
     return rc;
 }
 
+/* Would it kill this process, and nobody who waits at a terminal means it to? */
+static bool is_for_the_job(const uv_signal_t *handle)
+{
+    return (handle->signal_cb == on_end_signal && handle->signum != SIGINT &&
+            handle->signum != SIGQUIT) ||
+           handle->signal_cb == on_pass_signal;
+}
+
 void uv_agent_signals_close(struct uv_agent *a)
 {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before);
     for (size_t i = 0; i < a->signal_count; i++) {
+        int signo = a->signals[i].signum;
+        bool is_over = is_for_the_job(&a->signals[i]);
         uv_close((uv_handle_t *)&a->signals[i], NULL);
+        if (is_over) {
+            signal(signo, SIG_IGN);
+        }
     }
+    sigprocmask(SIG_SETMASK, &before, NULL);
     a->signal_count = 0;
 }

@@ -238,6 +238,34 @@ def test_first_process_reaps_while_it_waits(t: Case) -> None:
     proc.expect(143, 15 * PATIENCE)
 
 
+# ---- a job that is over ----
+
+def catches(pid: int, signo: int) -> bool:
+    found = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(found and int(found[1], 16) >> (signo - 1) & 1)
+
+
+def test_end_of_the_job_is_not_undone_by_a_signal(t: Case) -> None:
+    """`srun --kill-on-bad-exit` ends the step as soon as one agent has exited, the others are about to."""
+    fifo = t.dir / "stderr"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    agent = t.agent("node1", ["--nproc-per-node", "1"], wrapper=["sh", "-c", 'exec "$@" 2>stderr', "sh"])
+    t.workers(1)
+    while True:  # nobody reads the report, so the agent waits some seconds after the end
+        try:
+            os.write(reader, b"x" * 4096)
+        except BlockingIOError:
+            break
+    t.tell("exit.0.0", "7")
+    wait_for(lambda: not catches(agent.pid, signal.SIGTERM), "the agent to be done with the job")
+    expect(agent.is_running(), "the agent did not wait for its reader")
+    for signo in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        agent.signal(signo)
+    agent.expect(7, 30 * PATIENCE)
+    os.close(reader)
+
+
 # ---- terminals ----
 
 def test_ctrl_c_on_a_pipeline(t: Case) -> None:
