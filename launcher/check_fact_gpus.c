@@ -50,7 +50,7 @@ static void put_kind(const struct nvml *nvml, nvml_device device, json_t *fact)
     }
     if (nvml->get_mig_mode != NULL && nvml->get_mig_mode(device, &mode, &pending) == NVML_OK) {
         check_fact_put_flag(fact, "mig", mode != 0);
-        check_fact_put_flag(fact, "mig_pending", pending != 0);
+        check_fact_put_flag(fact, "mig_pending", pending != mode);
     }
 }
 

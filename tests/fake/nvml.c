@@ -8,6 +8,10 @@
  * device that has something, "ADDRESS-OR-UUID MIB [PID:MIB]...". Other lines: "error", every such
  * question fails; "old", only those of the first version do not; "hang", they never return;
  * "hang-init", to load it does not. FAKE_NVML_MARK names a file that gets a line each time.
+ *
+ * FAKE_NVML_HEALTH says the rest, of a device "ADDRESS KEY=NUMBER ...", divided by ';': "lost=15",
+ * "ecc=2", "pending=1", "failed=1", "slow=64", "mig=1", "mig-pending=1". "driver=1" is the driver:
+ * with "mismatch=18" it cannot be initialised. Models, versions and sizes are those of an H100.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,6 +29,8 @@ enum {
     MAX_DEVICES = 64,
     MAX_MIG = 7
 };
+
+#define TOTAL_MEMORY (85520809984ULL)
 
 struct device {
     char pci[16];
@@ -73,6 +79,15 @@ int nvmlDeviceGetMemoryInfo_v2(const struct device *device, struct memory *ret);
 int nvmlDeviceGetMemoryInfo(const struct device *device, struct memory_v1 *ret);
 int nvmlDeviceGetComputeRunningProcesses_v2(const struct device *device, unsigned *ret_count,
                                             struct process *list);
+int nvmlSystemGetDriverVersion(char *version, unsigned size);
+int nvmlSystemGetCudaDriverVersion_v2(int *version);
+int nvmlDeviceGetName(const struct device *device, char *name, unsigned size);
+int nvmlDeviceGetTotalEccErrors(const struct device *device, int type, int counter,
+                                unsigned long long *ret);
+int nvmlDeviceGetRemappedRows(const struct device *device, unsigned *corrected,
+                              unsigned *uncorrected, unsigned *pending, unsigned *failed);
+int nvmlDeviceGetCurrentClocksThrottleReasons(const struct device *device, unsigned long long *ret);
+int nvmlDeviceGetMigMode(const struct device *device, unsigned *mode, unsigned *pending);
 
 /* The file's line that begins with this word, in `line`; 0: there is none. */
 static int find_use(const char *word, char *line, size_t size)
@@ -120,6 +135,24 @@ static int find_line(const struct device *device, char *line, size_t size)
     return OK;
 }
 
+/* What FAKE_NVML_HEALTH has for a key of a device; 0 if nothing. */
+static int health(const char *device, const char *key)
+{
+    const char *text = getenv("FAKE_NVML_HEALTH");
+    char pattern[64];
+    int value = 0;
+    snprintf(pattern, sizeof(pattern), " %s=", key);
+    for (const char *part = text; part != NULL; part = strchr(part, ';')) {
+        part += *part == ';';
+        const char *end = part + strcspn(part, ";");
+        const char *found = strstr(part, pattern);
+        if (strncmp(part, device, strlen(device)) == 0 && found != NULL && found < end) {
+            value = atoi(found + strlen(pattern));
+        }
+    }
+    return value;
+}
+
 static void leave_mark(void)
 {
     const char *path = getenv("FAKE_NVML_MARK");
@@ -156,6 +189,9 @@ int nvmlInit_v2(void)
     hang_if("hang-init");
     if (text == NULL) {
         return ERROR_NO_DRIVER;
+    }
+    if (health("driver", "mismatch") != 0) {
+        return health("driver", "mismatch");
     }
     char *copy = strdup(text);
     char *rest = copy;
@@ -236,7 +272,7 @@ int nvmlDeviceGetHandleByPciBusId_v2(const char *address, struct device **ret)
     for (unsigned i = 0; i < count; i++) {
         if (strcmp(devices[i].pci, address) == 0) {
             *ret = &devices[i];
-            return OK;
+            return health(address, "lost");
         }
     }
     return ERROR_NOT_FOUND;
@@ -247,7 +283,7 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, struct device **ret)
     for (unsigned i = 0; i < count; i++) {
         if (strcmp(devices[i].uuid, uuid) == 0) {
             *ret = &devices[i];
-            return OK;
+            return health(devices[i].pci, "lost");
         }
         for (unsigned k = 0; k < devices[i].mig_count; k++) {
             if (strcmp(devices[i].mig[k]->uuid, uuid) == 0) {
@@ -273,11 +309,13 @@ int nvmlDeviceGetMemoryInfo_v2(const struct device *device, struct memory *ret)
     if (ret->version != (sizeof(*ret) | 2U << 24) || find_use("old", line, sizeof(line))) {
         return ERROR_INVALID;
     }
+    ret->total = TOTAL_MEMORY;
     return used_of(device, &ret->used);
 }
 
 int nvmlDeviceGetMemoryInfo(const struct device *device, struct memory_v1 *ret)
 {
+    ret->total = TOTAL_MEMORY;
     return used_of(device, &ret->used);
 }
 
@@ -304,4 +342,53 @@ int nvmlDeviceGetComputeRunningProcesses_v2(const struct device *device, unsigne
     rc = found <= *ret_count ? OK : ERROR_INSUFFICIENT_SIZE;
     *ret_count = found;
     return rc;
+}
+
+int nvmlSystemGetDriverVersion(char *version, unsigned size)
+{
+    snprintf(version, size, "550.54.15");
+    return OK;
+}
+
+int nvmlSystemGetCudaDriverVersion_v2(int *version)
+{
+    *version = 12040;
+    return OK;
+}
+
+int nvmlDeviceGetName(const struct device *device, char *name, unsigned size)
+{
+    (void)device;
+    snprintf(name, size, "NVIDIA H100 80GB HBM3");
+    return OK;
+}
+
+int nvmlDeviceGetTotalEccErrors(const struct device *device, int type, int counter,
+                                unsigned long long *ret)
+{
+    *ret = type == 1 && counter == 0 ? (unsigned long long)health(device->pci, "ecc") : 0;
+    return OK;
+}
+
+int nvmlDeviceGetRemappedRows(const struct device *device, unsigned *corrected,
+                              unsigned *uncorrected, unsigned *pending, unsigned *failed)
+{
+    *corrected = 0;
+    *uncorrected = 0;
+    *pending = (unsigned)health(device->pci, "pending");
+    *failed = (unsigned)health(device->pci, "failed");
+    return OK;
+}
+
+int nvmlDeviceGetCurrentClocksThrottleReasons(const struct device *device, unsigned long long *ret)
+{
+    *ret = 1ULL | (unsigned long long)health(device->pci, "slow"); /* 1: idle */
+    return OK;
+}
+
+int nvmlDeviceGetMigMode(const struct device *device, unsigned *mode, unsigned *pending)
+{
+    *mode = (unsigned)health(device->pci, "mig");
+    *pending = (unsigned)health(device->pci, "mig-pending");
+    return OK;
 }
