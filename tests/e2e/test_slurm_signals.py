@@ -80,6 +80,7 @@ def check_second_run(t: Case, slurm: Slurm, job: str, before: dict[int, Worker])
     after = t.workers(6, turn=1, timeout=STEP)
     check_ranks(after, NODES, 2)
     expect(after[0].env["SLURM_RESTART_COUNT"] == "1", "not a restart of Slurm's")
-    expect(after[0].env["TORCHELASTIC_RUN_ID"] == before[0].env["TORCHELASTIC_RUN_ID"], "not the same run id")
+    ids = [workers[0].env["TORCHELASTIC_RUN_ID"] for workers in (before, after)]
+    expect(ids == [f"{job}.0", f"{job}.0.r1"], f"run ids: {ids}")
     t.go()
     slurm.wait_state(job, "COMPLETED")
