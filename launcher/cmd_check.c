@@ -3,6 +3,7 @@
 
 #include "launcher/check_door.h"
 #include "launcher/cmd.h"
+#include "launcher/cmd_mpi.h"
 #include "launcher/descriptors.h"
 #include "launcher/uv_agent.h"
 #include "muster/clock.h"
@@ -175,8 +176,13 @@ int cmd_check(int argc, char **argv)
         mu_log_set_node(opts.node_name);
     }
     struct mu_err err = MU_ERR_INIT;
+    int rc = -1;
     descriptors_raise_limit();
-    int rc = cmd_check_nodes(&opts, argv + 1, &status, &err);
+    if (opts.fabric) {
+        cmd_check_fabric(&opts, &err); /* on success this is another program */
+    } else {
+        rc = cmd_check_nodes(&opts, argv + 1, &status, &err);
+    }
     cmd_end(&opts);
     return rc == 0 ? status : cmd_fail(&err);
 }

@@ -20,3 +20,9 @@ char *cmd_mpi_program(struct mu_err *err);
  * if that is not possible within --join-timeout.
  */
 int cmd_mpi_meet(const struct options *opts, struct sched *sched, struct mu_err *err);
+
+/*
+ * `muster check --fabric`: become `muster-mpi fabric`, if MPI started this process. Returns -1 if
+ * it did not, or if that cannot be.
+ */
+int cmd_check_fabric(const struct options *opts, struct mu_err *err);

@@ -294,7 +294,7 @@ int options_check(struct options *opts, struct mu_err *err)
     case OPTIONS_RUN:
         return check_run(opts, err);
     case OPTIONS_CHECK:
-        return check_job(opts, err);
+        return opts->fabric ? 0 : check_job(opts, err); /* MPI knows the nodes */
     case OPTIONS_SERVE:
         return check_serve(opts, err);
     case OPTIONS_STATUS:

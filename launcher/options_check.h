@@ -14,6 +14,7 @@
  *         127.0.0.1 or 29500 for the other); with none of them a job of one node stands alone, and
  *         so does one whose endpoint has port 0. A job that stands alone and was given no
  *         --rdzv-id gets a random UUID. opts->node_name: the host name unless it was given.
+ * check   the same, but nothing with --fabric: MPI knows the nodes.
  * serve   an empty only_rdzv_id is NULL: any job.
  * status  opts->target_address; an empty status_rdzv_id is NULL: all jobs.
  *

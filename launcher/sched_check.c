@@ -89,6 +89,12 @@ static int check_started_nodes(struct options *opts, struct mu_err *err)
     }
     char given[96];
     name_nodes(opts, given, sizeof(given));
+    if (s->kind == SCHED_HOSTFILE) {
+        return mu_err_set(err, MU_E_USAGE, 0,
+                          "--hostfile %s has %u hosts, but %s was given; leave --nnodes out, or "
+                          "correct the file",
+                          opts->hostfile, s->node_count, given);
+    }
     return refuse_all(opts, err,
                       "%s started muster on %u node%s, but %s was given; leave --nnodes out, or "
                       "give --standalone for a job of each node's own, or --scheduler none and "

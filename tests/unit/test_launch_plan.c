@@ -228,7 +228,7 @@ static void assert_refused(const char *hosts, const char *const *words, const ch
 static void test_refused(void **state)
 {
     (void)state;
-    REFUSED("a\nb\n", "has 2 hosts, but --nnodes and --spares ask for 3", "--nnodes", "3", "x");
+    REFUSED("a\nb\n", "has 2 hosts, but --nnodes 3 was given", "--nnodes", "3", "x");
     REFUSED("a\nb\n", "has 2 hosts, but --nnodes and --spares ask for 4", "--nnodes", "2:3",
             "--spares", "1", "x");
     REFUSED("a\n", "--standalone is for one node", "--standalone", "x");

@@ -27,7 +27,7 @@ static const char *const rank_1_of_3[] = {
     "SLURM_JOB_ID=12", /* in an allocation of Slurm's */
     "SLURM_STEP_ID=0",
     "SLURM_STEP_NODELIST=node1",
-    "SLURM_PROCID=0",
+    "SLURM_NODEID=0",
 };
 
 /* The real ones, with one of them in another way: "NAME=value", or "NAME" for not set. */
@@ -135,9 +135,11 @@ static void test_not_of_mpirun(void **state)
     static const char *const missing[] = {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE=x",
                                           "OMPI_COMM_WORLD_LOCAL_SIZE"};
     for (size_t i = 0; i < MU_COUNT(missing); i++) {
-        struct mu_err err;
+        struct mu_err err = MU_ERR_INIT;
         struct sched *s = read_with(missing[i], &err);
-        assert_non_null(s);
+        if (s == NULL) {
+            fail_msg("%s: %s", missing[i], err.text);
+        }
         assert_int_equal(s->kind, SCHED_SLURM);
         sched_free(s);
     }
