@@ -113,9 +113,9 @@ static int check_alone(struct options *opts, struct mu_err *err)
     }
     return refuse_all(opts, err,
                       "%s gave %u nodes to job %s, but srun is missing: without it muster runs on "
-                      "this node only; put `srun --ntasks-per-node=1` in front of `muster`, or "
-                      "give --standalone to use this node alone",
-                      s->name, s->node_count, s->job_id);
+                      "this node only; put `srun --ntasks=%u --ntasks-per-node=1` in front of "
+                      "`muster`, or give --standalone to use this node alone",
+                      s->name, s->node_count, s->job_id, s->node_count);
 }
 
 /* ---- workers ---- */

@@ -82,12 +82,12 @@ static void check_tasks(const struct host_view *host, struct sched *s)
     if (sched_number(host, "SLURM_LOCALID", 0) >= (int64_t)most) {
         most = (unsigned long)sched_number(host, "SLURM_LOCALID", 0) + 1;
     }
-    if (most > 1) {
+    if (most > 1) { /* where sbatch asked for more tasks, srun ignores --ntasks-per-node alone */
         refuse(s,
                "srun started muster %lu times on a node, but one agent starts all workers of its "
-               "node; give srun --ntasks-per-node=1 (and muster --nproc-per-node for the number of "
-               "workers), or give muster --standalone for %lu jobs of their own",
-               most, most);
+               "node; give srun --ntasks=%u --ntasks-per-node=1, and muster --nproc-per-node for "
+               "the number of workers (or --standalone for %lu jobs of their own)",
+               most, s->node_count, most);
     }
 }
 

@@ -59,7 +59,7 @@ def configured(t: Case, env: dict[str, str], name: str, *options: str) -> str:
 
 def test_several_tasks_on_a_node(t: Case) -> None:
     env = {"SLURM_STEP_TASKS_PER_NODE": "8(x3)"}
-    refused(muster(t, task(0, **env)), "srun started muster 8 times on a node", "--ntasks-per-node=1")
+    refused(muster(t, task(0, **env)), "srun started muster 8 times on a node", "--ntasks=3 --ntasks-per-node=1")
     for other in (muster(t, task(1, **env)), muster(t, task(0, **env, SLURM_LOCALID="1", SLURM_PROCID="1"))):
         other.expect(2)
         expect(other.err == "", f"another task says it too: {other.err!r}")
@@ -88,7 +88,7 @@ def test_more_workers_than_gpus(t: Case) -> None:
 
 
 def test_srun_is_missing(t: Case) -> None:
-    refused(muster(t, job()), "Slurm gave 3 nodes to job 17, but srun is missing", "srun --ntasks-per-node=1")
+    refused(muster(t, job()), "Slurm gave 3 nodes to job 17, but srun is missing", "`srun --ntasks=3 --ntasks-per-node=1`")
     refused(muster(t, job(), "--nnodes", "3"), "srun is missing")
     muster(t, job(), "--standalone").expect(0)
     muster(t, job(), "--nnodes", "1").expect(0)
