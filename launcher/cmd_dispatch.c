@@ -8,6 +8,7 @@
 #include "launcher/launch_order.h"
 #include "launcher/options_check.h"
 #include "launcher/options_parse.h"
+#include "launcher/sched_defaults.h"
 #include "muster/log.h"
 #include "muster/mem.h"
 #include "muster/names.h"
@@ -61,12 +62,8 @@ static int read_sched(struct options *opts, struct mu_err *err)
         sched_free(sched);
         return -1;
     }
-    if (sched != NULL && opts->master_port > 0 && sched->port_count > 0) {
-        sched->ports[0] = (uint16_t)opts->master_port;
-        sched->port_count = 1;
-    }
     opts->sched = sched;
-    return 0;
+    return sched != NULL ? sched_defaults_apply(opts, sched, err) : 0;
 }
 
 void cmd_end(struct options *opts)

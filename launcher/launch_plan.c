@@ -164,7 +164,7 @@ static struct list plan_words(const struct launch_plan *p, size_t host)
         add_number(&list, OPTION_node_rank, host);
     }
     if (is_default(o, OPTION_nnodes)) {
-        add_number(&list, OPTION_nnodes, p->hosts.count);
+        add_number(&list, OPTION_nnodes, p->hosts.count - (size_t)o->spares);
     }
     if (is_default(o, OPTION_nproc_per_node) && h->slots > 0) {
         add_number(&list, OPTION_nproc_per_node, h->slots);
@@ -188,6 +188,10 @@ static int check(const struct launch_plan *p, struct mu_err *err)
     if (o->standalone) {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "--standalone is for one node, this one; leave it or --launch out");
+    }
+    if (o->spares >= (int64_t)p->hosts.count) {
+        return mu_err_set(err, MU_E_USAGE, 0, "%s has %zu hosts, and --spares leaves none to work",
+                          o->hostfile, p->hosts.count);
     }
     if (!is_default(o, OPTION_nnodes) && most != (int64_t)p->hosts.count) {
         return mu_err_set(

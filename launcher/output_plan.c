@@ -16,10 +16,12 @@ struct wishes {
     struct stream_map redirects;
     struct stream_map tee;
     struct rank_set heard;
+    bool is_leashed; /* the console is a connection */
 };
 
 static int read_wishes(const struct options *opts, struct wishes *ret, struct mu_err *err)
 {
+    ret->is_leashed = opts->leash >= 0;
     bool is_good =
         stream_map_parse(opts->redirects, "--redirects", &ret->redirects, err) == 0 &&
         stream_map_parse(opts->tee, "--tee", &ret->tee, err) == 0 &&
@@ -43,9 +45,10 @@ static struct output_stream plan_stream(const struct wishes *wishes, uint32_t ra
         s.is_on_console = true;
     } else if (is_redirected) {
         s.route = OUTPUT_FILE;
-    } else if (stream == 1) {
+    } else if (stream == 1 || (wishes->is_leashed && is_heard)) {
         s.route = OUTPUT_CAPTURE;
         s.is_on_console = is_heard;
+        s.is_by_line = wishes->is_leashed;
     } else {
         s.route = is_heard ? OUTPUT_INHERIT : OUTPUT_NOWHERE;
     }
@@ -107,12 +110,12 @@ void output_plan_fini(struct output_plan *plan)
     *plan = (struct output_plan){0};
 }
 
-bool output_plan_may_tee_stdout(const struct options *opts)
+bool output_plan_may_capture_stdout(const struct options *opts)
 {
     struct wishes wishes;
     struct mu_err err = MU_ERR_INIT;
     MU_REQUIRE(read_wishes(opts, &wishes, &err) == 0);
-    bool is_any = false;
+    bool is_any = wishes.is_leashed;
     for (size_t i = 0; i < (size_t)opts->nproc_per_node; i++) {
         is_any = is_any || (wishes.tee.bits[i] & STREAM_OUT) != 0;
     }

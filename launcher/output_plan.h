@@ -10,8 +10,11 @@
  *     neither              console, inherited        console, captured
  *
  * A rank that --local-ranks-filter does not name is not heard on the console: what is tee'd goes to
- * its file alone, the rest nowhere. Of every standard error the end is kept in memory, or is in the
- * file. Without a directory there are no files, so --redirects and --tee mean nothing.
+ * its file alone, the rest nowhere. Where `--launch` has started this process, standard output is
+ * captured too, and both come line by line: the connection is shared with other workers, and when
+ * it breaks a worker that writes while it saves its state must not die of that. Of every standard
+ * error the end is kept in memory, or is in the file. Without a directory there are no files, so
+ * --redirects and --tee mean nothing.
  */
 #pragma once
 
@@ -34,6 +37,7 @@ struct output_stream {
     char *path;         /* owned; OUTPUT_FILE, OUTPUT_CAPTURE: the log file; NULL: none */
     bool is_on_console; /* OUTPUT_CAPTURE */
     bool has_prefix;    /* OUTPUT_CAPTURE: and goes through the filters */
+    bool is_by_line;    /* OUTPUT_CAPTURE: without a prefix, but line by line */
 };
 
 enum { OUTPUT_STREAMS = 2 }; /* 0: standard output, 1: standard error */
@@ -55,8 +59,8 @@ void output_plan_init(struct output_plan *plan, const struct options *opts,
                       const struct assignment *assignment, const char *attempt_dir);
 void output_plan_fini(struct output_plan *plan);
 
-/* Whether any worker of any round may have a stream with a prefix on standard output. */
-bool output_plan_may_tee_stdout(const struct options *opts);
+/* Whether this process may have to write to standard output what a worker of any round does. */
+bool output_plan_may_capture_stdout(const struct options *opts);
 
 /*
  * MU_E_USAGE if an option about output makes no sense; a sentence for the user. What output_plan

@@ -52,6 +52,7 @@ struct sched {
     /* ---- this node ---- */
     int32_t node_index;              /* its place in the order of the nodes; -1: it does not say */
     char node_name[MU_MAX_NAME + 1]; /* "": it does not say */
+    uint32_t slots;                  /* workers it is to have; 0: it does not say */
     uint32_t gpus; /* given to the job on this node; 0: none, or it does not say */
 
     /* ---- the coordinator: on node 0 ---- */

@@ -72,12 +72,6 @@ static int take_nodes(struct options *opts, struct mu_err *err)
 static int check_started_nodes(struct options *opts, struct mu_err *err)
 {
     const struct sched *s = opts->sched;
-    if (s->needs_nnodes && !is_given(opts, OPTION_nnodes)) {
-        return mu_err_set(err, MU_E_USAGE, 0,
-                          "%s does not say how many nodes this job has: give --nnodes N, the "
-                          "`completions` of the Job, or --nnodes 1 if every pod trains alone",
-                          s->name);
-    }
     if (s->node_count == 0) {
         return 0;
     }

@@ -68,7 +68,7 @@ static int find_own(const char *path, const struct hostfile *file, struct sched 
             unknown != NULL ? "', for one, does not resolve here)" : "");
     }
     s->node_index = (int32_t)(own - file->hosts);
-    s->gpus = own->slots;
+    s->slots = own->slots;
     snprintf(s->node_name, sizeof(s->node_name), "%s", own->name);
     return 0;
 }

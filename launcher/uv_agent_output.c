@@ -44,7 +44,7 @@ int uv_agent_output_open(struct uv_agent *a, struct mu_err *err)
     if (a->err_out == NULL) {
         return -1;
     }
-    if (!output_plan_may_tee_stdout(a->opts)) {
+    if (!output_plan_may_capture_stdout(a->opts)) {
         return 0;
     }
     a->out = a->err_out;

@@ -165,7 +165,9 @@ static int begin_stream(struct uv_output *o, uint32_t rank, int k, struct mu_err
     }
     struct uv_capture_sinks sinks = {
         .console = plan->is_on_console ? o->consoles[k] : NULL,
-        .prefix = plan->has_prefix ? o->plan.workers[rank].prefix : NULL,
+        .prefix = plan->has_prefix   ? o->plan.workers[rank].prefix
+                  : plan->is_by_line ? ""
+                                     : NULL,
         .file = s->file,
         .filtered = plan->has_prefix ? o->filtered[k] : NULL,
         .filter = &o->filters[k],

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Optional, Sequence
 
+from hosts import Hosts
 from muster import MUSTER, PATIENCE, WORKER, Case, free_port, need_root, need_tools
 from procs import Proc, wait_for
 
@@ -39,8 +40,8 @@ def host_file(t: Case, lines: Sequence[str]) -> str:
 
 def launch(t: Case, hosts: Sequence[str], options: Sequence[str] = (),
            program: Sequence[str] = (WORKER,), *, ssh: str, plain: bool = True,
-           env: Optional[dict[str, str]] = None) -> Proc:
-    argv = [MUSTER, "run", "--launch", "ssh", "--ssh-command", ssh,
+           wrapper: Sequence[str] = (), env: Optional[dict[str, str]] = None) -> Proc:
+    argv = [*wrapper, MUSTER, "run", "--launch", "ssh", "--ssh-command", ssh,
             "--hostfile", host_file(t, hosts), "--master-port", str(t.port),
             "--export", "E2E_DIR,TMPDIR", *options, *(["--no-python"] if plain else []), *program]
     return t.spawn(f"launch{len(t.procs)}", argv, env)
@@ -55,37 +56,45 @@ def fake_ssh(t: Case) -> str:
 
 
 class Sshd:
-    """A server on all of 127.0.0.x, and a key that it takes."""
+    """A server on all of 127.0.0.x, or one on each of `hosts`, and a key that they take."""
 
-    def __init__(self, t: Case) -> None:
+    def __init__(self, t: Case, hosts: Optional[Hosts] = None) -> None:
         need_root()
         need_tools("sshd", "ssh", "ssh-keygen")
         self.case = t
         self.port = free_port()
+        self.procs: list[Proc] = []
         self.dir = t.dir / "sshd"
         self.dir.mkdir()
         for name in ("host", "user", "stranger"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.dir / name],
                            check=True, stdin=subprocess.DEVNULL)
         (self.dir / "authorized").write_bytes((self.dir / "user.pub").read_bytes())
+        names = HOSTS if hosts is None else [f"10.77.0.{k + 1}" for k in range(hosts.count)]
         key = " ".join((self.dir / "host.pub").read_text().split()[:2])
         (self.dir / "known").write_text(
-            "".join(f"[{host}]:{self.port} {key}\n" for host in HOSTS))
+            "".join(f"[{host}]:{self.port} {key}\n" for host in names))
         (self.dir / "nobody_known").write_text("")
         (self.dir / "config").write_text("\n".join([
-            f"Port {self.port}", *(f"ListenAddress {host}" for host in HOSTS),
-            f"HostKey {self.dir}/host", f"AuthorizedKeysFile {self.dir}/authorized",
-            f"PidFile {self.dir}/pid", "UsePAM no", "StrictModes no", "PermitRootLogin yes",
+            f"Port {self.port}", f"HostKey {self.dir}/host", f"AuthorizedKeysFile {self.dir}/authorized",
+            "PidFile none", "UsePAM no", "StrictModes no", "PermitRootLogin yes",
             "PasswordAuthentication no", "KbdInteractiveAuthentication no",
             f"SetEnv MUSTER_E2E={t.mark}", "MaxStartups 100", ""]))
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it to be there
-        self.proc = t.spawn("sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", str(self.dir / "config")])
+        server = ["/usr/sbin/sshd", "-D", "-e", "-f", str(self.dir / "config")]
         t.cleanups.append(self.stop)
-        wait_for(lambda: self.proc.listens(self.port), "sshd to listen", 20 * PATIENCE)
+        if hosts is None:
+            self.procs = [t.spawn("sshd", [*server, *(w for h in HOSTS for w in ("-o", f"ListenAddress={h}"))])]
+        else:
+            self.procs = [t.spawn(f"sshd{k}", [*hosts.wrapper(k), *server, "-o", f"ListenAddress={name}"])
+                          for k, name in enumerate(names, 1)]
+        for proc in self.procs:
+            wait_for(lambda: proc.listens(self.port), f"{proc.name} to listen", 20 * PATIENCE)
 
     def stop(self) -> None:
-        self.proc.popen.terminate()
-        self.proc.popen.wait()
+        for proc in self.procs:
+            proc.popen.terminate()
+            proc.popen.wait()
 
     def command(self, key: str = "user", known: str = "known", port: int = 0) -> str:
         """For --ssh-command; nothing of the user's own configuration counts."""

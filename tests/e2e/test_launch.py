@@ -53,12 +53,15 @@ def test_a_failure_is_everybodys(t: Case) -> None:
 
 
 def test_output_of_many_is_not_mixed(t: Case) -> None:
-    script = 'for i in $(seq 200); do echo "line $i of $RANK$(printf "%0200d" 7)"; done'
-    job = launch(t, EIGHT, [], ["sh", "-c", script], ssh=fake_ssh(t))
+    """Also where a line is written in pieces."""
+    script = ('for i in $(seq 100); do printf "line $i "; printf "of $RANK"; '
+              'printf "%0200d\\n" 7; echo "err $i of $RANK" >&2; done')
+    job = launch(t, EIGHT, ["--log-level", "error"], ["sh", "-c", script], ssh=fake_ssh(t))
     job.expect(0, 60 * PATIENCE)
-    wanted = {f"line {i} of {rank}{7:0200d}" for i in range(1, 201) for rank in range(24)}
-    lines = job.out.splitlines()
-    expect(len(lines) == len(wanted) and set(lines) == wanted, f"{len(lines)} lines, some mixed")
+    for text, wanted in ((job.out, {f"line {i} of {r}{7:0200d}" for i in range(1, 101) for r in range(24)}),
+                         (job.err, {f"err {i} of {r}" for i in range(1, 101) for r in range(24)})):
+        lines = [line for line in text.splitlines() if line and not line.startswith("muster")]
+        expect(len(lines) == len(wanted) and set(lines) == wanted, f"{len(lines)} lines, some mixed")
 
 
 def test_a_hundred_hosts(t: Case) -> None:

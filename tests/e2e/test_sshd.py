@@ -7,9 +7,10 @@ import re
 import signal
 import time
 
+from hosts import Hosts
 from launch import HOSTS, Sshd, children_of, launch
 from muster import PATIENCE, Case, expect, free_port, need_file
-from procs import wait_for
+from procs import Proc, wait_for
 from test_torch import SCRIPT, torch_python
 
 LIMIT = 300
@@ -64,6 +65,37 @@ def test_a_connection_is_cut(t: Case) -> None:
     t.wait_gone([w.pid for w in workers.values()], "all workers", 20)
 
 
+def on_three_networks(t: Case, options: list[str]) -> tuple[Hosts, Proc]:
+    hosts = Hosts(t)
+    ssh = Sshd(t, hosts).command()
+    job = launch(t, [f"10.77.0.{k} slots=2" for k in (1, 2, 3)], options, ssh=ssh, wrapper=hosts.wrapper(1))
+    t.workers(6, timeout=30)
+    return hosts, job
+
+
+def test_three_networks(t: Case) -> None:
+    _, job = on_three_networks(t, [])
+    t.go()
+    job.expect(0, 20 * PATIENCE)
+
+
+def test_a_host_falls_silent(t: Case) -> None:
+    """Its ssh knows nothing of it, but the coordinator does, and nobody waits for that ssh for ever."""
+    hosts, job = on_three_networks(t, ["--node-timeout", "2s", "--grace", "1s"])
+    hosts.fault(3, "cut")
+    job.expect(1, 60 * PATIENCE)
+    expect(re.search(r"10\.77\.0\.3 .*(lost|not been heard)", job.err), job.err)
+    wait_for(lambda: not [pid for k in (1, 2, 3) for pid in hosts.pids(k) if is_worker(pid)],
+             "all workers to be gone", 60 * PATIENCE)
+
+
+def is_worker(pid: int) -> bool:
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "e2e_worker"
+    except OSError:
+        return False
+
+
 def test_a_signal_ends_it_once(t: Case) -> None:
     job = launch(t, TWO, ssh=Sshd(t).command())
     workers = t.workers(6)
@@ -107,3 +139,20 @@ def test_secrets_of_the_environment_do_not_pass_a_shell(t: Case) -> None:
     t.go()
     job.expect(0, 20 * PATIENCE)
     wait_for(lambda: not job.is_running(), "the launcher's end")
+
+
+SAVES = r"""
+trap 'for i in 1 2 3 4 5; do echo "saving $i"; echo "saving $i" >&2; sleep 0.1; done
+      touch "$E2E_DIR/saved.$RANK"; exit 0' TERM
+touch "$E2E_DIR/up.$RANK"
+while :; do sleep 0.1; done
+"""
+
+
+def test_workers_may_write_after_the_connection_has_gone(t: Case) -> None:
+    """What they write goes nowhere, but they have their grace time and live to use it."""
+    job = launch(t, TWO, [], ["sh", "-c", SAVES], ssh=Sshd(t).command())
+    wait_for(lambda: len(list(t.job_dir.glob("up.*"))) == 6, "6 workers", 20 * PATIENCE)
+    job.signal(signal.SIGKILL)
+    job.wait()
+    wait_for(lambda: len(list(t.job_dir.glob("saved.*"))) == 6, "6 saved states", 20 * PATIENCE)

@@ -81,7 +81,7 @@ static void plan_output(const struct options *opts, const char *dir)
         const struct output_stream *err = &plan.workers[i].streams[1];
         MU_REQUIRE(out->route != OUTPUT_FILE || (dir != NULL && out->path != NULL));
         MU_REQUIRE(err->route != OUTPUT_INHERIT);
-        MU_REQUIRE(!out->has_prefix || output_plan_may_tee_stdout(opts));
+        MU_REQUIRE(!out->has_prefix || output_plan_may_capture_stdout(opts));
         MU_REQUIRE((!out->has_prefix && !err->has_prefix) || plan.workers[i].prefix != NULL);
     }
     output_plan_fini(&plan);

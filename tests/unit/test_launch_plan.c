@@ -136,6 +136,10 @@ static void test_options_win(void **state)
     assert_string_equal(second, "-m|--launch=none|--scheduler=none|--rdzv-endpoint=x:1|--rdzv-id=j|"
                                 "--node-rank=1|--node-name=b|--|-x| ");
     fini(&r);
+    assert_int_equal(PLAN(&r, "a\nb\nc\n", no_env, "--spares=1", "x"), 0);
+    mu_autofree char *spare = order_of(&r, 2, 10);
+    assert_string_equal(spare, "--node-rank=2|--nnodes=2|--node-name=c|--|x| ");
+    fini(&r);
     /* Without an id the job gets one of its own. */
     assert_int_equal(PLAN(&r, "a\nb\n", no_env, "x"), 0);
     assert_int_equal(strlen(r.opts.rdzv_id), 36);
@@ -231,6 +235,7 @@ static void test_refused(void **state)
     REFUSED("a\nb\n", "has 2 hosts, but --nnodes 3 was given", "--nnodes", "3", "x");
     REFUSED("a\nb\n", "has 2 hosts, but --nnodes and --spares ask for 4", "--nnodes", "2:3",
             "--spares", "1", "x");
+    REFUSED("a\n", "has 1 hosts, and --spares leaves none to work", "--spares", "1", "x");
     REFUSED("a\n", "--standalone is for one node", "--standalone", "x");
     REFUSED("a\n", "--ssh-command: 'ssh \"' has a quote without its end", "--ssh-command", "ssh \"",
             "x");

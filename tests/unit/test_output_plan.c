@@ -15,6 +15,7 @@ struct given {
     const char *words[8];
     const char *dir;
     const char *prefix_env;
+    bool is_leashed;
 };
 
 static void parse(const struct given *given, struct options *opts)
@@ -43,6 +44,7 @@ static void assert_plan(const char *expected, const struct given *given)
 {
     struct options opts;
     parse(given, &opts);
+    opts.leash = given->is_leashed ? 3 : -1;
     const struct assignment assignment = {.first_rank = 4};
     struct output_plan plan;
     output_plan_init(&plan, &opts, &assignment, given->dir);
@@ -54,6 +56,7 @@ static void assert_plan(const char *expected, const struct given *given)
         if (s->route == OUTPUT_CAPTURE) {
             got[i] = !s->is_on_console ? 'q' : s->has_prefix ? 't' : 'c';
         }
+        assert_int_equal(s->is_by_line, given->is_leashed && (got[i] == 'c' || got[i] == 'q'));
         assert_int_equal(s->path != NULL, got[i] == 'f' || got[i] == 't');
         if (s->path != NULL) {
             char path[64];
@@ -89,6 +92,7 @@ static void assert_prefix(const char *expected, const struct given *given)
 {
     struct options opts;
     parse(given, &opts);
+    opts.leash = given->is_leashed ? 3 : -1;
     const struct assignment assignment = {.first_rank = 4};
     struct output_plan plan;
     output_plan_init(&plan, &opts, &assignment, "/d");
@@ -135,9 +139,9 @@ static void doubts_and_needs(void **state)
     struct options opts;
     parse(&(struct given){.words = {"-t", "2:1"}}, &opts);
     assert_null(output_plan_doubt(&opts));
-    assert_true(output_plan_may_tee_stdout(&opts));
+    assert_true(output_plan_may_capture_stdout(&opts));
     parse(&(struct given){.words = {"-t", "2:2,3:3"}}, &opts);
-    assert_false(output_plan_may_tee_stdout(&opts));
+    assert_false(output_plan_may_capture_stdout(&opts));
     mu_autofree char *tee = output_plan_doubt(&opts);
     assert_non_null(strstr(tee, "--tee names local rank 3"));
     parse(&(struct given){.words = {"--local-ranks-filter", "11"}}, &opts);
@@ -145,12 +149,22 @@ static void doubts_and_needs(void **state)
     assert_non_null(strstr(ranks, "--local-ranks-filter names local rank 11"));
 }
 
+/* At the end of a connection nothing is inherited, and lines stay whole. */
+static void under_a_launcher(void **state)
+{
+    (void)state;
+    ASSERT_PLAN("cccccc", {.words = {NULL}, .dir = "/d", .is_leashed = true});
+    ASSERT_PLAN("fcfcfc", {.words = {"-r", "1"}, .dir = "/d", .is_leashed = true});
+    ASSERT_PLAN("tctctc", {.words = {"-t", "1"}, .dir = "/d", .is_leashed = true});
+    ASSERT_PLAN("nqccnq",
+                {.words = {"--local-ranks-filter", "1"}, .dir = "/d", .is_leashed = true});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_combination),
-        cmocka_unit_test(prefixes),
-        cmocka_unit_test(filters_have_files),
+        cmocka_unit_test(every_combination), cmocka_unit_test(under_a_launcher),
+        cmocka_unit_test(prefixes),          cmocka_unit_test(filters_have_files),
         cmocka_unit_test(doubts_and_needs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
