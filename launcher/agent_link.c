@@ -54,8 +54,9 @@ static void say_unreachable(struct agent *a, const char *why)
     if (a->unreachable_say_ms > a->now_ms) {
         return;
     }
-    if (a->unreachable_say_ms == 0) {
-        a->unreachable_say_ms = a->now_ms + AGENT_UNREACHABLE_FIRST_MS;
+    int64_t first_ms = a->unreachable_since_ms + AGENT_UNREACHABLE_FIRST_MS;
+    if (a->unreachable_say_ms == 0 && a->now_ms < first_ms) {
+        a->unreachable_say_ms = first_ms;
         return;
     }
     a->unreachable_say_ms = a->now_ms + AGENT_UNREACHABLE_EVERY_MS;

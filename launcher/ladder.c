@@ -171,12 +171,15 @@ static bool describe_ports(const struct ladder *l, size_t place, enum ladder_ans
     return true;
 }
 
-/* Is there no way to the place's machine? Then what was known of its ports is old. */
-static bool is_lost(const struct ladder *l, size_t place)
+/* There is no way to the place's machine: what was known of its ports is old. False: there is. */
+static bool describe_lost(const struct ladder *l, size_t place, struct mu_buf *out)
 {
     for (size_t port = 0; port < l->port_count; port++) {
         enum ladder_answer last = l->answers[place][port];
         if (last == LADDER_DEAD || last == LADDER_UNRESOLVED) {
+            mu_buf_printf(out, last == LADDER_DEAD ? "%s port %u: " : "%s: ", l->places[place],
+                          l->ports[port]);
+            mu_buf_printf(out, "%s", l->whys[place]);
             return true;
         }
     }
@@ -194,11 +197,14 @@ static void describe_place(const struct ladder *l, size_t place, struct mu_buf *
         {LADDER_SILENT, "something that does not answer"},
         {LADDER_LATER, "a coordinator that says: try again"},
     };
+    if (describe_lost(l, place, out)) {
+        return;
+    }
     bool has_address =
         l->addresses[place][0] != '\0' && strcmp(l->addresses[place], l->places[place]) != 0;
     mu_buf_printf(out, has_address ? "%s (%s)" : "%s", l->places[place], l->addresses[place]);
     bool is_first = true;
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && !is_lost(l, place); i++) {
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (describe_ports(l, place, kinds[i].answer, kinds[i].text, is_first, out)) {
             is_first = false;
         }

@@ -197,8 +197,10 @@ static char *describe_not_formed(const struct member *m)
         describe_names(m, ": ", &b);
         describe_strangers(m, &b);
     }
-    mu_buf_printf(&b, "; start an agent on every node with the same endpoint and --rdzv-id, or "
-                      "change --nnodes or --join-timeout");
+    if (m->config.expected_count == 0) {
+        mu_buf_printf(&b, "; start an agent on every node with the same endpoint and --rdzv-id, "
+                          "or change --nnodes or --join-timeout");
+    }
     return mu_buf_take_text(&b);
 }
 

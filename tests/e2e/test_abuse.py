@@ -12,7 +12,7 @@ import sys
 from muster import MUSTER, PATIENCE, WORKER, Case, expect, need_root, need_tools
 from procs import Proc, wait_for
 
-PREFACE = b"\x9dmst" + struct.pack("<HH", 4, 0)
+PREFACE = b"\x9dmst" + struct.pack("<HH", 5, 0)
 LIMIT = 90
 
 
@@ -31,7 +31,7 @@ def hello(run_id: bytes = b"j", nodes: int = 1, node_timeout_ms: int = 5000) -> 
                            + struct.pack("<IIIBII", nodes, nodes, 0, 0, 0, 0)
                            + struct.pack("<qq", 0, 0) + text(b"") + text(b"")
                            + struct.pack("<qqqq", 60000, 0, node_timeout_ms, 0)
-                           + struct.pack("<BQIBIIIIIII", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) + text(b""))
+                           + struct.pack("<BQIBIIIIIIIB", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) + text(b""))
 
 
 def exited(tail: bytes) -> bytes:
