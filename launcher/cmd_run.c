@@ -57,9 +57,9 @@ static void say_local_world(const struct options *opts, const struct local_world
 {
     if (world->is_ungiven && !opts->sched->is_echo) {
         mu_log(MU_LOG_NOTICE,
-               "one worker on each node: %s gave no GPUs, none can be used here, and "
-               "--nproc-per-node was not given",
-               opts->sched->name);
+               "one worker%s: %s gave no GPUs, none can be used here, and --nproc-per-node was not "
+               "given",
+               opts->nnodes.max > 1 ? " on each node" : "", opts->sched->name);
     }
     if (world->source[0] != '\0') {
         mu_log(MU_LOG_INFO, "%lld worker%s on this node, by %s", (long long)opts->nproc_per_node,
