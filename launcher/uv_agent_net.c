@@ -41,13 +41,17 @@ static void on_tried(void *arg)
 
 void uv_agent_net_welcome(struct uv_agent *a, const struct ctl_welcome *welcome)
 {
-    if (a->link == NULL || (welcome->master_addr.len == 0 && a->told == NULL)) {
+    struct mu_slice address = welcome->master_addr;
+    if (mu_slice_eq(address, mu_slice_of(a->master_addr))) {
+        address.len = 0; /* it is proven already */
+    }
+    if (a->link == NULL || (address.len == 0 && a->told == NULL)) {
         return;
     }
     if (a->told == NULL) {
         a->told = uv_master_addr_new(&a->loop, on_tried, a);
     }
-    struct uv_master_addr_spec spec = {.address = welcome->master_addr,
+    struct uv_master_addr_spec spec = {.address = address,
                                        .port = uv_conn_peer_port(a->link),
                                        .node_name = a->opts->node_name,
                                        .known = a->master_addr};

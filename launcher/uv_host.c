@@ -24,7 +24,10 @@ static struct sockaddr_storage address_to_serve(const struct uv_host_spec *spec,
 {
     const struct sockaddr *sa = (const struct sockaddr *)&addr;
     struct sockaddr_storage other;
-    if (mu_addr_from_numeric(spec->master_addr, 0, &other) == 0) {
+    char own[INET6_ADDRSTRLEN];
+    mu_addr_format_host(sa, own, sizeof(own));
+    if (strcmp(own, spec->master_addr) != 0 &&
+        mu_addr_from_numeric(spec->master_addr, 0, &other) == 0) {
         bool is_v4 = addr.ss_family == AF_INET && other.ss_family == AF_INET;
         return every_address(is_v4 ? AF_INET : AF_INET6, mu_addr_port(sa));
     }

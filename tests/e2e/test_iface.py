@@ -2,8 +2,10 @@
 """Which address and which interface workers get, on hosts that are on two networks."""
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
+import sys
 from typing import Optional, Sequence
 
 from hosts import Hosts
@@ -136,6 +138,21 @@ def test_nothing_on_one_node(t: Case) -> None:
 def test_iface(t: Case) -> None:
     _, workers = Job(t).run([["--iface", "eth1"]] * 3)
     expect_net(workers, "10.78.0.1", "eth1")
+
+
+def test_interface_of_the_endpoint(t: Case) -> None:
+    """Nothing new, then: nor does the coordinator listen anywhere else."""
+    job = Job(t, 2)
+    agents = job.start([["--iface", "eth0"]] * 2)
+    workers = t.workers(2)
+    connect = "import socket, sys; print(socket.socket().connect_ex((sys.argv[1], int(sys.argv[2]))))"
+    codes = [int(job.on(2, sys.executable, "-c", connect, address, str(t.port)))
+             for address in ("10.77.0.1", "10.78.0.1")]
+    expect(codes == [0, errno.ECONNREFUSED], f"connecting to both addresses: {codes}")
+    t.go()
+    for agent in agents:
+        agent.expect(0)
+    expect_net(workers, "10.77.0.1", "eth0")
 
 
 def test_coordinators_node_alone_names_a_network(t: Case) -> None:
