@@ -2,49 +2,21 @@
 """Under a real mpirun: an agent on each of three hosts, and no address given."""
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import signal
 from pathlib import Path
-from typing import Optional, Sequence
 
-from hosts import Hosts
-from muster import BUILD, HELLO, MUSTER, PATIENCE, ROOT, WORKER, Case, expect, need_file, need_tools
+from mpi_hosts import END, Mpi, need_mpi
+from muster import BUILD, HELLO, MUSTER, ROOT, WORKER, Case, expect, need_file
 from procs import Proc
 from test_slurm import start_slurm
 from test_torch import expect_agreement, end_well, torch_python
 
 LIMIT = 150
-SCRIPT = str(ROOT / "tests/hosts/mpirun.sh")
 MPI_ALONE = str(BUILD / "workers/mpi_alone")
 TRAIN = str(ROOT / "examples/train_ddp.py")
 LAUNCHERS = re.compile(r"(OMPI|PMIX|PMI|PRTE|ORTE)_")
-END = 40 * PATIENCE
-
-
-def need_mpi() -> None:
-    need_tools("mpirun")
-    need_file(str(BUILD / "muster-mpi"))
-
-
-class Mpi:
-    """Three hosts, across which mpirun starts something."""
-
-    def __init__(self, t: Case) -> None:
-        need_mpi()
-        self.case = t
-        self.hosts = Hosts(t)
-        self.numbers = itertools.count(1)
-
-    def mpirun(self, *words: str, slots: str = "host1:8,host2:8,host3:8",
-               env: Optional[dict[str, str]] = None) -> Proc:
-        return self.case.spawn(f"mpirun{next(self.numbers)}", [SCRIPT, slots, *words], env)
-
-    def muster(self, options: Sequence[str] = (), program: Sequence[str] = ("--no-python", WORKER),
-               nproc: int = 8, env: Optional[dict[str, str]] = None) -> Proc:
-        return self.mpirun("--map-by", "ppr:1:node", MUSTER, "run", "--nproc-per-node", str(nproc),
-                           *options, *program, env=env)
 
 
 def parent_of(pid: int) -> int:
@@ -67,8 +39,7 @@ def test_24_ranks_without_an_address(t: Case) -> None:
 
 def test_ranks_follow_those_of_mpirun(t: Case) -> None:
     need_file(HELLO)
-    run = Mpi(t).mpirun("--map-by", "ppr:1:node", MUSTER, "run", "--no-python", HELLO,
-                        slots="host3:8,host1:8,host2:8")
+    run = Mpi(t).per_node(MUSTER, "run", "--no-python", HELLO, slots="host3:8,host1:8,host2:8")
     run.expect(0, END)
     order = [host for _, host in sorted(re.findall(r"rank (\d)/3 on (\w+)", run.out))]
     expect(order == ["host3", "host1", "host2"], f"order of the nodes: {order}")

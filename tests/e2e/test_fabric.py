@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network between nodes, measured with MPI: what is slow is named, and nothing else."""
+from __future__ import annotations
+
+import json
+import re
+
+from mpi_hosts import END, MUSTER_MPI, Mpi, need_mpi
+from muster import MUSTER, Case, expect, need_tools
+from procs import Proc
+from test_slurm import start_slurm
+
+LIMIT = 300
+# Four hosts share the CPUs of a machine that may be busy: what it does looks like a slow network
+# now and then. So a claim that nothing else is slow may be wrong, but not every time.
+TRIES = 5
+
+
+def measure(mpi: Mpi) -> Proc:
+    run = mpi.per_node(MUSTER, "check", "--fabric")
+    run.wait(2 * END)
+    expect("fabric of 4 nodes" in run.out, f"no result: {run.out}{run.err}")
+    return run
+
+
+def slow_nodes(run: Proc) -> set[str]:
+    return set(re.findall(r"^slow node: (\S+):", run.out, re.MULTILINE))
+
+
+def test_slow_node_is_named(t: Case) -> None:
+    mpi = Mpi(t, 4)
+    mpi.hosts.fault(3, "delay", "2")
+    for _ in range(TRIES):
+        run = measure(mpi)
+        expect(run.popen.returncode == 1, f"exit status {run.popen.returncode}: {run.out}")
+        expect("host3" in slow_nodes(run), f"host3 is not named: {run.out}")
+        if slow_nodes(run) == {"host3"}:
+            return
+    expect(False, f"others are named, too, every time: {run.out}")
+
+
+def test_healthy_network(t: Case) -> None:
+    mpi = Mpi(t, 4)
+    for _ in range(TRIES):
+        run = measure(mpi)
+        expect("6 of 6 pairs" in run.out, run.out)
+        expect((run.popen.returncode == 0) == ("nothing is slow" in run.out), run.out)
+        if run.popen.returncode == 0:
+            return
+    expect(False, f"something is slow every time: {run.out}")
+
+
+def test_json(t: Case) -> None:
+    run = Mpi(t).per_node(MUSTER_MPI, "fabric", "--json", "--time", "5")
+    run.wait(2 * END)
+    found = json.loads(run.out)
+    expect(found["nodes"] == ["host1", "host2", "host3"] and len(found["pairs"]) == 3, run.out)
+    expect(all(pair["latency_us"] > 0 and pair["bandwidth_mb_s"] > 0 for pair in found["pairs"]), run.out)
+    expect([r["bytes"] >= 8 for r in found["all_reduce"]] == [True, True], run.out)
+
+
+def test_outside_mpi(t: Case) -> None:
+    run = t.run("check", "--fabric")
+    run.expect(2)
+    expect("mpirun --map-by ppr:1:node muster check --fabric" in run.err, run.err)
+
+
+def test_one_process_is_no_network(t: Case) -> None:
+    need_mpi()
+    run = t.spawn("mpirun", ["mpirun", "--allow-run-as-root", "-np", "1", MUSTER_MPI, "fabric"])
+    run.expect(2, END)
+    expect("one on each of two or more" in run.err, run.err)
+
+
+def test_under_srun(t: Case) -> None:
+    need_mpi()
+    need_tools("srun")
+    start_slurm(t)
+    step = t.spawn("srun", ["srun", "-N3", "--ntasks-per-node=1", "--mpi=pmix", MUSTER, "check", "--fabric"])
+    step.wait(2 * END)
+    expect("fabric of 3 nodes" in step.out and "osk-gpu56" in step.out, f"{step.out}{step.err}")
