@@ -167,6 +167,12 @@ static void ask_programs(const void *arg, struct mu_buf *out)
 
 /* ---- here ---- */
 
+/* One that gives jobs a part of a node unless they ask for all of it. */
+static bool is_batch(enum sched_kind kind)
+{
+    return kind == SCHED_SLURM || kind == SCHED_FLUX || kind == SCHED_PBS || kind == SCHED_LSF;
+}
+
 static void put_job(const struct check_spec *spec, json_t *facts)
 {
     check_fact_put_text(facts, "muster", MUSTER_VERSION);
@@ -179,6 +185,7 @@ static void put_job(const struct check_spec *spec, json_t *facts)
         json_t *sched = json_object();
         check_fact_put_text(sched, "name", spec->sched->name);
         check_fact_put_int(sched, "gpus", spec->sched->gpus);
+        check_fact_put_flag(sched, "is_batch", is_batch(spec->sched->kind));
         json_object_set_new(facts, "scheduler", sched);
     }
     const char *name = spec->node_name;

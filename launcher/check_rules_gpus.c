@@ -189,7 +189,9 @@ static void check_count(const struct check_rule *r)
     int64_t given = check_rule_int(scheduler, "gpus", 0);
     int64_t count = check_rule_gpus(r->facts);
     const json_t *gpus = json_object_get(r->facts, "gpus");
-    if (name != NULL && count < given && !check_rule_flag(gpus, "is_late")) {
+    /* Slots of a host file or of mpirun need not be GPUs. */
+    bool is_meant = count > 0 || check_rule_flag(scheduler, "is_batch");
+    if (name != NULL && count < given && is_meant && !check_rule_flag(gpus, "is_late")) {
         check_rule_say(r, CHECK_ERROR, "gpu-count", "every GPU that was given",
                        "see what nvidia-smi -L and ls /dev/nvidia* say; drain the node",
                        "%s gave %lld GPUs, %lld can be used", name, (long long)given,

@@ -27,14 +27,17 @@ enum {
     NAME_SLOW_MS = 2000, /* an answer of /etc/hosts or a name server takes milliseconds */
 };
 
-static const char *scheduler_of(const json_t *facts)
+/* Is it of that name? */
+static bool is_started_by(const json_t *facts, const char *scheduler)
 {
-    return check_rule_text(json_object_get(facts, "scheduler"), "name");
+    const char *name = check_rule_text(json_object_get(facts, "scheduler"), "name");
+    return name != NULL && strcmp(name, scheduler) == 0;
 }
 
-static bool is_slurm(const char *scheduler)
+/* Jobs get a part of a node, unless they ask for all of it. */
+static bool is_batch(const json_t *facts)
 {
-    return scheduler != NULL && strcmp(scheduler, "Slurm") == 0;
+    return check_rule_flag(json_object_get(facts, "scheduler"), "is_batch");
 }
 
 static int64_t workers_of(const json_t *facts)
@@ -45,22 +48,31 @@ static int64_t workers_of(const json_t *facts)
     return workers > 0 ? workers : 1;
 }
 
+static const char *how_to_get_cpus(const json_t *facts)
+{
+    if (is_started_by(facts, "Slurm")) {
+        return "--cpus-per-task=N for sbatch and for srun, which does not take it from sbatch "
+               "(Slurm 22.05 and later)";
+    }
+    if (is_started_by(facts, "Open MPI")) {
+        return "mpirun --bind-to none: else it binds each process to a core or a socket";
+    }
+    return "ask the scheduler for more CPUs on each node";
+}
+
 static void check_cpus(const struct check_rule *r)
 {
     int64_t usable = check_rule_cpus(r->facts);
     int64_t machine = check_rule_int(json_object_get(r->facts, "cpus"), "machine", 0);
     int64_t workers = workers_of(r->facts);
-    const char *scheduler = scheduler_of(r->facts);
+    bool is_given = is_batch(r->facts) || is_started_by(r->facts, "Open MPI");
     if (usable == 0) {
         return;
     }
-    if (scheduler != NULL && usable < machine && usable / CPUS_PER_WORKER < workers) {
+    if (is_given && usable < machine && usable / CPUS_PER_WORKER < workers) {
         check_rule_say(r, usable < workers ? CHECK_ERROR : CHECK_WARNING, "cpus",
-                       "two CPUs or more for each worker: the scheduler gave few of them",
-                       is_slurm(scheduler)
-                           ? "--cpus-per-task=N for sbatch and for srun, which does not take it "
-                             "from sbatch (Slurm 22.05 and later)"
-                           : "ask the scheduler for more CPUs on each node",
+                       "two CPUs or more for each worker: whatever started muster gave it few",
+                       how_to_get_cpus(r->facts),
                        "%lld of the machine's %lld CPUs may be used, for %lld worker%s",
                        (long long)usable, (long long)machine, (long long)workers,
                        workers == 1 ? "" : "s");
@@ -89,19 +101,18 @@ static void check_memory(const struct check_rule *r)
     const json_t *memory = json_object_get(r->facts, "memory");
     int64_t total = check_rule_int(memory, "total", 0);
     int64_t limit = check_rule_int(memory, "limit", INT64_MAX);
-    const char *scheduler = scheduler_of(r->facts);
     char limit_text[CHECK_RULE_SIZE];
     char total_text[CHECK_RULE_SIZE];
-    /* In Kubernetes there is no limit but the one that somebody wrote down. */
-    if (scheduler == NULL || strcmp(scheduler, "Kubernetes") == 0 || total <= 0 || limit < 0 ||
-        limit >= total / 100 * MEMORY_PERCENT || !has_whole_machine(r->facts)) {
+    /* In containers there is no limit but the one that somebody wrote down. */
+    if (!is_batch(r->facts) || total <= 0 || limit < 0 || limit >= total / 100 * MEMORY_PERCENT ||
+        !has_whole_machine(r->facts)) {
         return;
     }
     check_rule_say(r, CHECK_WARNING, "memory",
                    "all of it, for the job has the whole machine: else it is out of memory with "
                    "memory free",
-                   is_slurm(scheduler) ? "--mem=0 for sbatch and srun"
-                                       : "ask the scheduler for the node's memory",
+                   is_started_by(r->facts, "Slurm") ? "--mem=0 for sbatch and srun"
+                                                    : "ask the scheduler for the node's memory",
                    "%s of the machine's %s of memory may be used",
                    check_rule_size(limit, limit_text), check_rule_size(total, total_text));
 }

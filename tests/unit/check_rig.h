@@ -20,7 +20,8 @@
 /* A node of the cluster muster was started for, given whole by Slurm. */
 static const char check_rig_node[] =
     "{'node': 'n1', 'hostname': 'n1', 'muster': '1.0', 'kernel': '5.15.0', 'arch': 'x86_64',"
-    " 'workers': 8, 'needs_python': true, 'scheduler': {'name': 'Slurm', 'gpus': 2},"
+    " 'workers': 8, 'needs_python': true, 'scheduler': {'name': 'Slurm', 'gpus': 2,"
+    " 'is_batch': true},"
     " 'cpus': {'machine': 160, 'allowed': 160},"
     " 'memory': {'total': 2000000000000, 'limit': 1960000000000}, 'ipc_lock': false,"
     " 'limits': {'as': {'soft': -1, 'hard': -1}, 'core': {'soft': 0, 'hard': -1},"

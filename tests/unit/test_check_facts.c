@@ -396,7 +396,7 @@ static void test_collect(void **state)
     json_t *facts = check_facts_collect(&r.host, &spec);
     assert_true(json_dumpb(facts, NULL, 0, JSON_COMPACT) <= CHECK_FACTS_MAX);
     assert_fact(facts, "node", "\"n7\"");
-    assert_fact(facts, "scheduler", "{\"gpus\":8,\"name\":\"Slurm\"}");
+    assert_fact(facts, "scheduler", "{\"gpus\":8,\"is_batch\":true,\"name\":\"Slurm\"}");
     assert_fact(facts, "python.version", "\"3.0\"");
     assert_fact(facts, "python.has_all_packages", "false");
     assert_fact(facts, "python.packages", "[\"torch==1\"]");

@@ -74,7 +74,7 @@ static void test_cpus_and_memory(void **state)
         {"", {{"cpus.allowed", "40"}, {"gpus.machine", "8"}}, NULL}, /* a part of a node */
         {"n1:memory", {{"memory.limit", "1000000000000"}}, "931.3 GiB of the machine's 1.8 TiB"},
         {"", {{"memory.limit", "1000000000000"}, {"gpus.machine", "8"}}, NULL},
-        {"", {{"memory.limit", "1000000000000"}, {"scheduler.name", "'Kubernetes'"}}, NULL},
+        {"", {{"memory.limit", "1000000000000"}, {"scheduler", "{'name': 'Kubernetes'}"}}, NULL},
         {"", {{"memory.limit", NULL}}, NULL},
         {"n1:memory",
          {{"memory.limit", "1000000000000"}, {"gpus", NULL}, {"scheduler.gpus", "0"}},
@@ -90,6 +90,10 @@ static void test_cpus_and_memory(void **state)
         {"vm:cpus", {{"workers", "4"}}, "2 CPUs for 4 workers"},
         {"", {{"workers", NULL}}, NULL},
         {"", {{"cpus", "{'machine': 64, 'allowed': 2}"}}, NULL}, /* nobody forgot anything */
+        {"!vm:cpus",                                             /* mpirun binds to a core */
+         {{"cpus", "{'machine': 64, 'allowed': 1}"}, {"scheduler", "{'name': 'Open MPI'}"}},
+         "1 of the machine's 64"},
+        {"", {{"scheduler", "{'name': 'the host file', 'gpus': 8}"}}, NULL}, /* slots */
     };
     check_rows(check_rig_node, node, MU_COUNT(node));
     check_rows(check_rig_plain, plain, MU_COUNT(plain));
