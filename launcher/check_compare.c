@@ -74,7 +74,7 @@ static void say_groups(const struct values *v, const struct check_same *same,
         mu_buf_printf(&found, "; and %zu more", groups - SHOWN_GROUPS);
     }
     mu_autofree char *text = mu_buf_take_text(&found);
-    mu_autofree char *line = mu_asprintf("%s differs: %.*s", same->label, MAX_LINE, text);
+    mu_autofree char *line = mu_asprintf("%s: %.*s", same->label, MAX_LINE, text);
     check_findings_add(list, same->severity, NULL, same->what, line, "the same on all nodes",
                        same->fix);
 }
@@ -233,7 +233,7 @@ static void check_names(const json_t *const *facts, size_t count, struct check_f
 
 void check_compare(json_t *const *facts, size_t nodes, struct check_findings *list)
 {
-    mu_autofree const json_t **known = mu_calloc(nodes + 1, sizeof(*known));
+    mu_autofree const json_t **known = mu_calloc(nodes + 1, sizeof(json_t *));
     size_t count = 0;
     for (size_t i = 0; i < nodes; i++) {
         if (check_rule_node(facts[i]) != NULL) {

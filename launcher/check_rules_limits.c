@@ -30,9 +30,11 @@ static char *how_to_raise(const char *name, int64_t hard, int64_t wanted, const 
     if (is_at_least(hard, wanted) && (wanted >= 0 || hard < 0)) {
         return mu_asprintf("muster run --limit %s=%s", name, value);
     }
-    return mu_asprintf("have the administrator raise the hard limit (limits.conf, or the unit of "
-                       "the scheduler's daemon), then muster run --limit %s=%s",
-                       name, value);
+    return mu_asprintf(
+        "look for ulimit in the job's script and in start-up files of the shell, or have "
+        "the administrator raise the hard limit (limits.conf, or the unit of the "
+        "scheduler's daemon); then muster run --limit %s=%s",
+        name, value);
 }
 
 /* False too if it is said already that it is lower than was asked for. */

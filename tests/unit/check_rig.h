@@ -118,3 +118,22 @@ static inline void check_rig_expect(const struct check_findings *list, const cha
     mu_autofree char *words = mu_buf_take_text(&text);
     assert_string_equal(words, expected);
 }
+
+/* What a path of keys leads to, as compact JSON; "" if to nothing. */
+static inline void check_rig_assert(const json_t *facts, const char *path, const char *expected)
+{
+    mu_autofree char *copy = mu_strdup(path);
+    char *rest = copy;
+    char *key;
+    const json_t *at = facts;
+    while ((key = strsep(&rest, ".")) != NULL) {
+        at = json_is_array(at) ? json_array_get(at, strtoul(key, NULL, 10))
+                               : json_object_get(at, key);
+    }
+    char *text = at != NULL ? json_dumps(at, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS)
+                            : mu_strdup("");
+    if (strcmp(text, expected) != 0) {
+        fail_msg("%s is %s, not %s", path, text, expected);
+    }
+    free(text);
+}

@@ -15,10 +15,12 @@
 #include <cmocka.h>
 
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct host_rig {
     char root[64];
@@ -158,4 +160,17 @@ static inline void host_rig_nvidia(const struct host_rig *r, const char *pci, un
     host_rig_write(r, "", "/dev/nvidia%u", minor);
     snprintf(text, sizeof(text), "%d\n", node);
     host_rig_write(r, text, "/sys/bus/pci/devices/%s/numa_node", pci);
+}
+
+/* The library that stands for NVML, beside the directory of the tests. */
+static inline const char *host_rig_nvml(void)
+{
+    static char path[PATH_MAX];
+    char self[PATH_MAX - 64];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    assert_true(n > 0);
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    snprintf(path, sizeof(path), "%s/../fake/libnvidia-ml.so.1", self);
+    return path;
 }

@@ -160,7 +160,7 @@ static void test_what_is_said(void **state)
     judge(&c, NODES);
     check_rig_expect(&c.list, "*:kernel");
     assert_string_equal(c.list.items[0].found,
-                        "the kernel differs: 4.18.0 on n3; 5.15.0 on n1; 6.1.0 on n2");
+                        "the kernel: 4.18.0 on n3; 5.15.0 on n1; 6.1.0 on n2");
     cluster_fini(&c);
 }
 

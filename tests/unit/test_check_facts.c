@@ -5,35 +5,10 @@
 #include "launcher/check_facts.h"
 
 #include "launcher/check_fact.h"
-#include "launcher/check_findings.h"
-
 #include "tests/unit/check_rig.h"
 #include "tests/unit/host_rig.h"
 
-#include <limits.h>
 #include <sys/wait.h>
-
-#define A "0000:1b:00.0"
-#define B "0000:4e:00.0"
-
-/* What a path of keys leads to, as compact JSON; "" if to nothing. */
-static void assert_fact(const json_t *facts, const char *path, const char *expected)
-{
-    mu_autofree char *copy = mu_strdup(path);
-    char *rest = copy;
-    char *key;
-    const json_t *at = facts;
-    while ((key = strsep(&rest, ".")) != NULL) {
-        at = json_is_array(at) ? json_array_get(at, strtoul(key, NULL, 10))
-                               : json_object_get(at, key);
-    }
-    char *text = at != NULL ? json_dumps(at, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS)
-                            : mu_strdup("");
-    if (strcmp(text, expected) != 0) {
-        fail_msg("%s is %s, not %s", path, text, expected);
-    }
-    free(text);
-}
 
 static void test_machine(void **state)
 {
@@ -59,32 +34,33 @@ static void test_machine(void **state)
                    "/proc/self/limits");
     json_t *facts = json_object();
     check_fact_machine(&r.host, NULL, facts);
-    assert_fact(facts, "hostname", "\"n7\"");
-    assert_fact(facts, "kernel", "\"5.15.0-1\"");
-    assert_fact(facts, "cpus", "{\"allowed\":4,\"machine\":160,\"quota\":2}");
-    assert_fact(facts, "memory", "{\"limit\":1073741824,\"total\":4294967296}");
-    assert_fact(facts, "ipc_lock", "true");
-    assert_fact(facts, "limits.as", "{\"hard\":-1,\"soft\":-1}");
-    assert_fact(facts, "limits.memlock", "{\"hard\":65536,\"soft\":65536}");
-    assert_fact(facts, "limits.stack", "{\"hard\":-1,\"soft\":8388608}");
-    assert_fact(facts, "limits.nproc", "");
-    assert_fact(facts, "short_limits", "");
+    check_rig_assert(facts, "hostname", "\"n7\"");
+    check_rig_assert(facts, "kernel", "\"5.15.0-1\"");
+    check_rig_assert(facts, "cpus", "{\"allowed\":4,\"machine\":160,\"quota\":2}");
+    check_rig_assert(facts, "memory", "{\"limit\":1073741824,\"total\":4294967296}");
+    check_rig_assert(facts, "ipc_lock", "true");
+    check_rig_assert(facts, "limits.as", "{\"hard\":-1,\"soft\":-1}");
+    check_rig_assert(facts, "limits.memlock", "{\"hard\":65536,\"soft\":65536}");
+    check_rig_assert(facts, "limits.stack", "{\"hard\":-1,\"soft\":8388608}");
+    check_rig_assert(facts, "limits.nproc", "");
+    check_rig_assert(facts, "short_limits", "");
     json_decref(facts);
 
     facts = json_object();
     check_fact_machine(&r.host, "stack=unlimited,nofile=hard,memlock=unlimited", facts);
-    assert_fact(facts, "limits.stack.soft", "-1");
-    assert_fact(facts, "limits.nofile.soft", "4096");
-    assert_fact(facts, "limits.memlock.soft", "65536");
-    assert_fact(facts, "short_limits", "[{\"hard\":65536,\"name\":\"memlock\",\"wanted\":-1}]");
+    check_rig_assert(facts, "limits.stack.soft", "-1");
+    check_rig_assert(facts, "limits.nofile.soft", "4096");
+    check_rig_assert(facts, "limits.memlock.soft", "65536");
+    check_rig_assert(facts, "short_limits",
+                     "[{\"hard\":65536,\"name\":\"memlock\",\"wanted\":-1}]");
     json_decref(facts);
     host_rig_fini(&r);
 
     host_rig_init(&r, "0"); /* a machine that tells nothing */
     facts = json_object();
     check_fact_machine(&r.host, NULL, facts);
-    assert_fact(facts, "cpus", "{\"allowed\":1}");
-    assert_fact(facts, "memory", "{}");
+    check_rig_assert(facts, "cpus", "{\"allowed\":1}");
+    check_rig_assert(facts, "memory", "{}");
     json_decref(facts);
     host_rig_fini(&r);
 }
@@ -105,135 +81,14 @@ static void test_links(void **state)
     host_rig_write(&r, "2: INIT\n", "/sys/class/infiniband/mlx5_10/ports/2/state");
     json_t *facts = json_object();
     check_fact_links(&r.host, facts);
-    assert_fact(facts, "nics",
-                "[{\"has_address\":false,\"name\":\"invented0\",\"state\":\"down\"},"
-                "{\"has_address\":false,\"mbits\":25000,\"name\":\"invented1\",\"state\":\"up\"}]");
-    assert_fact(facts, "rdma",
-                "[{\"gbits\":400,\"name\":\"mlx5_0/1\",\"state\":\"ACTIVE\"},"
-                "{\"name\":\"mlx5_10/2\",\"state\":\"INIT\"}]");
+    check_rig_assert(
+        facts, "nics",
+        "[{\"has_address\":false,\"name\":\"invented0\",\"state\":\"down\"},"
+        "{\"has_address\":false,\"mbits\":25000,\"name\":\"invented1\",\"state\":\"up\"}]");
+    check_rig_assert(facts, "rdma",
+                     "[{\"gbits\":400,\"name\":\"mlx5_0/1\",\"state\":\"ACTIVE\"},"
+                     "{\"name\":\"mlx5_10/2\",\"state\":\"INIT\"}]");
     json_decref(facts);
-    host_rig_fini(&r);
-}
-
-/* ---- GPUs ---- */
-
-static const char *fake_nvml(void)
-{
-    static char path[PATH_MAX];
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    assert_true(n > 0);
-    self[n] = '\0';
-    *strrchr(self, '/') = '\0';
-    snprintf(path, sizeof(path), "%s/../fake/libnvidia-ml.so.1", self);
-    return path;
-}
-
-static void add_gpus(struct host_rig *r)
-{
-    host_rig_nvidia(r, A, 0, "GPU-a", 0);
-    host_rig_nvidia(r, B, 1, "GPU-b", 1);
-    r->host.nvml_library = fake_nvml();
-    setenv("FAKE_NVML", A " GPU-a;" B " GPU-b", 1);
-    mu_autofree char *use = mu_asprintf("%s/use", r->root);
-    setenv("FAKE_NVML_USE", use, 1);
-    unsetenv("FAKE_NVML_HEALTH");
-    host_rig_write(r, B " 2048 77:2000 78:10\n", "/use");
-    host_rig_write(r, "python3\n", "/proc/77/comm");
-}
-
-/* What of the facts of a node is found, in words of check_rig_expect(). */
-static void assert_found(const struct host_rig *r, const char *expected)
-{
-    json_t *facts = json_pack("{s:s}", "node", "n");
-    json_t *gpus = check_fact_gpus(&r->host);
-    if (gpus != NULL) {
-        json_object_set_new(facts, "gpus", gpus);
-    }
-    struct check_findings list = {0};
-    check_local(facts, &list);
-    check_rig_expect(&list, expected);
-    check_findings_fini(&list);
-    json_decref(facts);
-}
-
-static void test_gpus(void **state)
-{
-    (void)state;
-    struct host_rig r;
-    host_rig_init(&r, "0");
-    assert_null(check_fact_gpus(&r.host));
-    add_gpus(&r);
-    json_t *gpus = check_fact_gpus(&r.host);
-    assert_fact(gpus, "maker", "\"NVIDIA\"");
-    assert_fact(gpus, "count", "2");
-    assert_fact(gpus, "machine", "2");
-    assert_fact(gpus, "nvml", "0");
-    assert_fact(gpus, "driver", "\"550.54.15\"");
-    assert_fact(gpus, "cuda", "\"12.4\"");
-    assert_fact(gpus, "devices.0.model", "\"NVIDIA H100 80GB HBM3\"");
-    assert_fact(gpus, "devices.0.memory", "85520809984");
-    assert_fact(gpus, "devices.0.used", "0");
-    assert_fact(gpus, "devices.0.is_too_hot", "false");
-    assert_fact(gpus, "devices.1.name", "\"GPU 1 (" B ")\"");
-    assert_fact(gpus, "devices.1.used", "2147483648");
-    assert_fact(gpus, "devices.1.processes",
-                "[{\"name\":\"python3\",\"pid\":77},{\"name\":\"\",\"pid\":78}]");
-    json_decref(gpus);
-    assert_found(&r, "n:gpu-busy");
-    host_rig_write(&r, "", "/use");
-    assert_found(&r, "");
-
-    static const struct {
-        const char *health;
-        const char *found;
-    } rows[] = {
-        {A " lost=15", "!n:gpu-lost"},
-        {A " lost=4", ""}, /* not ours to ask */
-        {B " ecc=3", "n:gpu-memory"},
-        {A " failed=1;" B " ecc=1", "!n:gpu-memory,n:gpu-memory"},
-        {B " pending=1", "n:gpu-memory"},
-        {A " slow=64;" B " slow=64", "n:gpu-slow"},
-        {B " slow=128", "n:gpu-slow"},
-        {A " slow=4", ""}, /* a power cap is no fault */
-        {A " mig=1", "n:gpu-mig,n:gpu-mig"},
-        {A " mig-pending=1", "n:gpu-mig"},
-        {A " mig=1 mig-pending=1;" B " mig=1 mig-pending=1", ""},
-        {"driver mismatch=18", "!n:gpu-driver"},
-    };
-    for (size_t i = 0; i < MU_COUNT(rows); i++) {
-        setenv("FAKE_NVML_HEALTH", rows[i].health, 1);
-        assert_found(&r, rows[i].found);
-    }
-    unsetenv("FAKE_NVML_HEALTH");
-    r.host.nvml_library = NULL;
-    assert_found(&r, "n:gpu-driver");
-    host_rig_fini(&r);
-}
-
-/* Hardware errors of the last day, of GPUs that are ours. */
-static void test_xids(void **state)
-{
-    (void)state;
-    struct host_rig r;
-    host_rig_init(&r, "0");
-    add_gpus(&r);
-    host_rig_write(&r, "", "/use");
-    host_rig_write(&r, "200000.5 1.0\n", "/proc/uptime");
-    host_rig_write(&r,
-                   "6,1,1000,-;Linux version\n"
-                   "4,2,1000000000,-;NVRM: Xid (PCI:0000:4e:00): 79, pid=1, long ago\n"
-                   "4,3,190000000000,-;NVRM: Xid (PCI:0000:1b:00): 31, pid=1, a program's fault\n"
-                   "4,4,190000000000,-;NVRM: Xid (PCI:0000:99:00): 79, pid=1, of others\n"
-                   "4,5,190000000000,-;NVRM: Xid (PCI:0000:1b:00): 74, pid=1, NVLink\n"
-                   "4,6,191000000000,-;NVRM: Xid (PCI:0000:1b:00): 74, pid=1, NVLink\n"
-                   "4,7,191000000000,-;NVRM: Xid (PCI:",
-                   "/dev/kmsg");
-    json_t *gpus = check_fact_gpus(&r.host);
-    assert_fact(gpus, "xids",
-                "[{\"means\":\"an error of NVLink\",\"pci\":\"0000:1b:00\",\"xid\":74}]");
-    json_decref(gpus);
-    assert_found(&r, "n:gpu-xid");
     host_rig_fini(&r);
 }
 
@@ -246,10 +101,10 @@ static void test_places(void **state)
     host_rig_init(&r, "0");
     struct check_spec spec = {.log_dir = "/logs/a/b"};
     json_t *places = check_fact_places(&r.host, &spec);
-    assert_fact(places, "shm", "{\"error\":\"No such file or directory\"}");
-    assert_fact(places, "dirs.0.error", "\"No such file or directory\"");
-    assert_fact(places, "dirs.1.path", "\"/logs/a/b\"");
-    assert_fact(places, "dirs.1.error", ""); /* it can be made */
+    check_rig_assert(places, "shm", "{\"error\":\"No such file or directory\"}");
+    check_rig_assert(places, "dirs.0.error", "\"No such file or directory\"");
+    check_rig_assert(places, "dirs.1.path", "\"/logs/a/b\"");
+    check_rig_assert(places, "dirs.1.error", ""); /* it can be made */
     json_decref(places);
 
     host_rig_write(&r, "", "/dev/shm/x");
@@ -259,13 +114,13 @@ static void test_places(void **state)
     r.env[0] = tmpdir;
     places = check_fact_places(&r.host, &spec);
     assert_true(json_is_integer(json_object_get(json_object_get(places, "shm"), "size")));
-    assert_fact(places, "dirs.0.path", "\"/scratch\"");
-    assert_fact(places, "dirs.0.error", "");
-    assert_fact(places, "dirs.1.error", "\"Not a directory\"");
+    check_rig_assert(places, "dirs.0.path", "\"/scratch\"");
+    check_rig_assert(places, "dirs.0.error", "");
+    check_rig_assert(places, "dirs.1.error", "\"Not a directory\"");
     json_decref(places);
     spec.log_dir = "/dev/null";
     places = check_fact_places(&r.host, &spec);
-    assert_fact(places, "dirs.1", "");
+    check_rig_assert(places, "dirs.1", "");
     json_decref(places);
     host_rig_fini(&r);
 }
@@ -292,8 +147,8 @@ static void test_script(void **state)
     struct host_rig r;
     host_rig_init(&r, "0");
     json_t *script = check_fact_script("/no/such/file.py");
-    assert_fact(script, "error", "\"No such file or directory\"");
-    assert_fact(script, "path", "\"/no/such/file.py\"");
+    check_rig_assert(script, "error", "\"No such file or directory\"");
+    check_rig_assert(script, "path", "\"/no/such/file.py\"");
     json_decref(script);
 
     host_rig_write(&r, "import model\n", "/src/train.py");
@@ -343,17 +198,17 @@ static void test_python_answers(void **state)
         &origin);
     assert_string_equal(origin, "/v/a/b.py");
     free(origin);
-    assert_fact(python, "version", "\"3.11.2\"");
-    assert_fact(python, "has_module", "true");
-    assert_fact(python, "packages", "[\"a==1\",\"torch==2.1\"]");
-    assert_fact(python, "has_all_packages", "true");
+    check_rig_assert(python, "version", "\"3.11.2\"");
+    check_rig_assert(python, "has_module", "true");
+    check_rig_assert(python, "packages", "[\"a==1\",\"torch==2.1\"]");
+    check_rig_assert(python, "has_all_packages", "true");
     json_decref(python);
     python = parse_python("{\"version\": \"3.7\", \"module\": \"a\", \"origin\": null,"
                           " \"packages\": null}",
                           &origin);
     assert_null(origin);
-    assert_fact(python, "has_module", "false");
-    assert_fact(python, "packages", "");
+    check_rig_assert(python, "has_module", "false");
+    check_rig_assert(python, "packages", "");
     json_decref(python);
 }
 
@@ -395,23 +250,23 @@ static void test_collect(void **state)
     struct check_spec spec = {.script = script, .require = "nvcc, no-such", .sched = &sched};
     json_t *facts = check_facts_collect(&r.host, &spec);
     assert_true(json_dumpb(facts, NULL, 0, JSON_COMPACT) <= CHECK_FACTS_MAX);
-    assert_fact(facts, "node", "\"n7\"");
-    assert_fact(facts, "scheduler", "{\"gpus\":8,\"is_batch\":true,\"name\":\"Slurm\"}");
-    assert_fact(facts, "python.version", "\"3.0\"");
-    assert_fact(facts, "python.has_all_packages", "false");
-    assert_fact(facts, "python.packages", "[\"torch==1\"]");
-    assert_fact(facts, "programs.0.version", "\"12.8\"");
-    assert_fact(facts, "programs.1", "{\"name\":\"no-such\"}");
-    assert_fact(facts, "script.size", "8");
-    assert_fact(facts, "gpus", "");
+    check_rig_assert(facts, "node", "\"n7\"");
+    check_rig_assert(facts, "scheduler", "{\"gpus\":8,\"is_batch\":true,\"name\":\"Slurm\"}");
+    check_rig_assert(facts, "python.version", "\"3.0\"");
+    check_rig_assert(facts, "python.has_all_packages", "false");
+    check_rig_assert(facts, "python.packages", "[\"torch==1\"]");
+    check_rig_assert(facts, "programs.0.version", "\"12.8\"");
+    check_rig_assert(facts, "programs.1", "{\"name\":\"no-such\"}");
+    check_rig_assert(facts, "script.size", "8");
+    check_rig_assert(facts, "gpus", "");
     json_decref(facts);
 
     add_program(&r, "#!/bin/sh\necho 'no module named x' >&2\nexit 1\n", "/bin/python3");
     spec = (struct check_spec){.script = "a.module", .is_module = true, .node_name = "other"};
     facts = check_facts_collect(&r.host, &spec);
-    assert_fact(facts, "node", "\"other\"");
-    assert_fact(facts, "python.error", "\"no module named x\"");
-    assert_fact(facts, "script", "");
+    check_rig_assert(facts, "node", "\"other\"");
+    check_rig_assert(facts, "python.error", "\"no module named x\"");
+    check_rig_assert(facts, "script", "");
     json_decref(facts);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nobody is left */
     host_rig_fini(&r);
@@ -421,7 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_machine), cmocka_unit_test(test_links),
-        cmocka_unit_test(test_gpus),    cmocka_unit_test(test_xids),
+
         cmocka_unit_test(test_places),  cmocka_unit_test(test_script),
         cmocka_unit_test(test_nvcc),    cmocka_unit_test(test_python_answers),
         cmocka_unit_test(test_collect),

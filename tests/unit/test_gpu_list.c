@@ -10,8 +10,6 @@
 
 #include <cmocka.h>
 
-#include <limits.h>
-
 #include "tests/unit/host_rig.h"
 
 static void set_env(struct host_rig *r, const char *const *entries)
@@ -148,24 +146,12 @@ static void test_cuda_visible_devices(void **state)
     host_rig_fini(&r);
 }
 
-static const char *fake_nvml(void)
-{
-    static char path[PATH_MAX]; /* beside the directory of the test */
-    char self[PATH_MAX - 64];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    assert_true(n > 0);
-    self[n] = '\0';
-    *strrchr(self, '/') = '\0';
-    snprintf(path, sizeof(path), "%s/../fake/libnvidia-ml.so.1", self);
-    return path;
-}
-
 static void test_nvml(void **state)
 {
     (void)state;
     struct host_rig r;
     host_rig_init(&r, "0");
-    r.host.nvml_library = fake_nvml();
+    r.host.nvml_library = host_rig_nvml();
     unsetenv("FAKE_NVML");
     assert_found(&r, GPU_WANT_ANY, "| nowhere");
     setenv("FAKE_NVML", B " GPU-b;" A " GPU-a", 1);
@@ -186,7 +172,7 @@ static void test_nvml_where_proc_lacks_names(void **state)
     host_rig_init(&r, "0");
     host_rig_nvidia(&r, A, 0, "GPU-\?\?\?\?\?\?\?\?-\?\?\?\?", 0);
     host_rig_nvidia(&r, B, 1, "GPU-b", 1);
-    r.host.nvml_library = fake_nvml();
+    r.host.nvml_library = host_rig_nvml();
     setenv("FAKE_NVML", A " GPU-a;" B " GPU-b", 1);
     SET_ENV(&r, "CUDA_VISIBLE_DEVICES=1");
     assert_found(&r, GPU_WANT_ANY, B "@1 | /proc/driver/nvidia/gpus, CUDA_VISIBLE_DEVICES of 2");
@@ -207,7 +193,7 @@ static void test_mig(void **state)
                  "MIG-b2@-1 MIG-a1@-1 | /proc/driver/nvidia/gpus, CUDA_VISIBLE_DEVICES of 2");
     SET_ENV(&r, "CUDA_VISIBLE_DEVICES=MIG-b2,MIG-b2");
     assert_found(&r, GPU_WANT_ANY, "| /proc/driver/nvidia/gpus, CUDA_VISIBLE_DEVICES of 2");
-    r.host.nvml_library = fake_nvml();
+    r.host.nvml_library = host_rig_nvml();
     setenv("FAKE_NVML", A " GPU-a MIG-a1;" B " GPU-b MIG-b1 MIG-b2", 1);
     SET_ENV(&r, "CUDA_VISIBLE_DEVICES=MIG-b2,MIG-a1");
     assert_found(&r, GPU_WANT_ANY, "MIG-b2@1 MIG-a1@0 | NVML, CUDA_VISIBLE_DEVICES of 2");

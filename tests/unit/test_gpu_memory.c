@@ -11,8 +11,6 @@
 
 #include <cmocka.h>
 
-#include <limits.h>
-
 #include "tests/unit/host_rig.h"
 
 #define A   "0000:1b:00.0"
@@ -27,25 +25,13 @@ struct rig {
     struct gpu_memory memory;
 };
 
-static const char *fake_nvml(void)
-{
-    static char path[PATH_MAX];
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    assert_true(n > 0);
-    self[n] = '\0';
-    *strrchr(self, '/') = '\0';
-    snprintf(path, sizeof(path), "%s/../fake/libnvidia-ml.so.1", self);
-    return path;
-}
-
 static void setup(struct rig *r)
 {
     memset(r, 0, sizeof(*r));
     host_rig_init(&r->host, "0");
     host_rig_nvidia(&r->host, A, 0, "GPU-a", 0);
     host_rig_nvidia(&r->host, B, 1, "GPU-b", 1);
-    r->host.host.nvml_library = fake_nvml();
+    r->host.host.nvml_library = host_rig_nvml();
     setenv("FAKE_NVML", A " GPU-a MIG-a1;" B " GPU-b", 1);
     mu_autofree char *use = mu_asprintf("%s/use", r->host.root);
     setenv("FAKE_NVML_USE", use, 1);
@@ -102,7 +88,7 @@ static void test_devices(void **state)
     (void)state;
     struct host_rig none;
     host_rig_init(&none, "0");
-    none.host.nvml_library = fake_nvml();
+    none.host.nvml_library = host_rig_nvml();
     assert_false(gpu_memory_has_devices(&none.host));
     assert_null(gpu_meter_open(&none.host));
     host_rig_write(&none, "", "/dev/nvidiactl");
