@@ -5,6 +5,7 @@
 #include "launcher/cmd.h"
 #include "launcher/cmd_mpi.h"
 #include "launcher/descriptors.h"
+#include "launcher/net_iface.h"
 #include "launcher/uv_agent.h"
 #include "muster/clock.h"
 #include "muster/log.h"
@@ -64,11 +65,16 @@ static void make_job(const struct options *opts, struct options *job, char *run_
 }
 
 /* By which port this node gets in; see check_door.h. */
-static void choose_door(struct options *job)
+static int choose_door(struct options *job, struct mu_err *err)
 {
     struct options_rendezvous *z = &job->rendezvous;
+    const struct net_iface_wish wish = {.names = job->iface, .networks = job->cidr};
+    struct net_choice ignored;
     if (z->is_standalone || job->nnodes.max == 1) {
-        return;
+        return 0;
+    }
+    if (net_iface_choose_here(&wish, AF_INET, &ignored, err) != 0) {
+        return -1; /* nothing is to be waited for then */
     }
     const struct sched *ladder = z->ladder;
     z->side_port = check_door_port(job->rdzv_id, z->endpoint.port);
@@ -89,6 +95,7 @@ static void choose_door(struct options *job)
         z->endpoint.port = z->side_port;
         z->ladder = NULL;
     }
+    return 0;
 }
 
 /* The agent replaces $ in arguments of workers; these are to arrive as they are. */
@@ -148,7 +155,9 @@ int cmd_check_nodes(const struct options *opts, char *const *args, int *ret_verd
     struct options job;
     int status = 1;
     make_job(opts, &job, run_id, sizeof(run_id));
-    choose_door(&job);
+    if (choose_door(&job, err) != 0) {
+        return -1;
+    }
     /* Workers inherit no descriptors of ours, so this one has to have a name for them. */
     mu_autoclose int fd = memfd_create("muster-check", MFD_CLOEXEC);
     if (fd < 0) {

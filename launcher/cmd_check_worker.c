@@ -5,6 +5,7 @@
 #include "launcher/check_meet.h"
 #include "launcher/check_report.h"
 #include "launcher/cmd.h"
+#include "launcher/net_iface.h"
 #include "muster/env.h"
 #include "muster/log.h"
 #include "muster/mem.h"
@@ -106,12 +107,19 @@ static int take_part(const struct options *opts, int *ret_verdict, struct mu_err
         return -1;
     }
     const struct options_rendezvous *z = &opts->rendezvous;
+    const struct net_iface_wish wish = {.names = opts->iface, .networks = opts->cidr};
+    struct net_choice net = {0};
+    int family = strchr(place.address, ':') != NULL ? AF_INET6 : AF_INET;
+    if (place.count > 1 && net_iface_choose_here(&wish, family, &net, err) != 0) {
+        return -1;
+    }
     struct check_meet_spec spec = {.rank = (size_t)place.rank,
                                    .count = (size_t)place.count,
                                    .name = opts->node_name,
                                    .door = place.address,
                                    .door_port = (uint16_t)place.port,
-                                   .own_port = z->ladder == NULL ? z->endpoint.port : 0};
+                                   .own_port = z->ladder == NULL ? z->endpoint.port : 0,
+                                   .address = net.name[0] != '\0' ? net.address : NULL};
     json_t *facts = collect_facts(opts);
     struct check_meet *m = check_meet_open(&spec, err);
     int rc = m != NULL && check_meet_probe(m, facts, err) == 0 ? 0 : -1;
