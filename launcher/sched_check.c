@@ -61,8 +61,8 @@ static int take_nodes(struct options *opts, struct mu_err *err)
     const struct sched *s = opts->sched;
     if (opts->spares >= s->node_count) {
         return refuse_all(opts, err,
-                          "--spares %" PRId64 " leaves no node to work: %s started muster on %u",
-                          opts->spares, s->name, s->node_count);
+                          "--spares %" PRId64 " leaves no node to work: the job has %u, by %s",
+                          opts->spares, s->node_count, s->name);
     }
     char text[32];
     snprintf(text, sizeof(text), "%" PRId64, s->node_count - opts->spares);
