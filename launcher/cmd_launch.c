@@ -107,6 +107,7 @@ static int keep_leash(struct mu_err *err)
 
 static int prepare(const struct launch_order *order, struct mu_err *err)
 {
+    MU_REQUIRE(order->directory != NULL && order->env != NULL);
     if (chdir(order->directory) != 0) {
         return mu_err_set(err, MU_E_USAGE, errno,
                           "the working directory must be there on every host: %s",
