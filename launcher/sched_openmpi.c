@@ -8,9 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* From mpirun's SIGTERM to its SIGKILL, in seconds, unless the user says otherwise. */
-enum { KILL_WAIT_S = 1 };
-
 /*
  * The namespace is a hash of mpirun's host and pid in 4.x: not enough where many start at once. The
  * key that its network drivers get is random, and the same on all ranks.
@@ -49,7 +46,11 @@ int sched_openmpi_read(const struct host_view *host, struct sched *s, struct mu_
     }
     s->node_index = (int32_t)rank;
     s->node_count = (uint32_t)size;
-    s->kill_wait_ms = 1000 * sched_number(host, "OMPI_MCA_odls_base_sigkill_timeout", KILL_WAIT_S);
+    /*
+     * Without it mpirun waits a second. That is too little for --grace to be fitted to, which
+     * counts for all other ends of the workers, too.
+     */
+    s->kill_wait_ms = 1000 * sched_number(host, "OMPI_MCA_odls_base_sigkill_timeout", 0);
     name_run(host, s, name_space);
     return 1;
 }

@@ -66,7 +66,7 @@ static void test_real_variables(void **state)
     assert_string_equal(s->run_id, "850591745-b614b51213cacb60");
     assert_int_equal(s->place_count, 0);
     assert_int_equal(s->port_count, SCHED_PORTS);
-    assert_int_equal(s->kill_wait_ms, 1000);
+    assert_int_equal(s->kill_wait_ms, 0);
     sched_free(s);
 }
 
