@@ -38,7 +38,7 @@ def test_fewer_nodes_than_the_step_has(t: Case) -> None:
 
 
 def test_spares_are_nodes_too(t: Case) -> None:
-    refused(t, ONE_EACH, ["--spares", "3"], r"--spares 3 leaves no node to work: .* on 3$")
+    refused(t, ONE_EACH, ["--spares", "3"], r"--spares 3 leaves no node to work: the job has 3, by Slurm$")
 
 
 # Each node says it of itself: they may have been given different ones.
