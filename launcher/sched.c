@@ -66,6 +66,9 @@ int sched_read(const struct host_view *host, const struct sched_wish *wish,
         *ret_sched = s;
         return 0;
     }
+    if (is_any && sched_text(host, "TORCHELASTIC_RUN_ID") != NULL) {
+        return 0; /* a worker of that job started this process, and has all of its variables */
+    }
     for (size_t i = 0; i < MU_COUNT(readers); i++) {
         if (!is_any && strcmp(wish->scheduler, readers[i].word) != 0) {
             continue;

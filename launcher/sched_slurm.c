@@ -103,6 +103,12 @@ static int place_node(const struct host_view *host, struct sched *s, struct mu_e
     if (s->node_name[0] == '\0' && id >= 0 && (size_t)id < s->hosts.count) {
         snprintf(s->node_name, sizeof(s->node_name), "%s", s->hosts.names[id]);
     }
+    if (s->node_name[0] == '\0') {
+        return mu_err_set(err, MU_E_USAGE, 0,
+                          "SLURM_STEP_NODELIST names the nodes of the step, but neither "
+                          "SLURMD_NODENAME nor SLURM_NODEID says which of them this is; let all of "
+                          "Slurm's variables into the container");
+    }
     long place = hostlist_find(&s->hosts, s->node_name);
     if (place < 0) {
         return mu_err_set(err, MU_E_USAGE, 0,

@@ -126,6 +126,16 @@ static void test_nothing_of_slurm(void **state)
     assert_int_equal(read_with("slurm", "HOME=/root\n"), -1);
 }
 
+/* `muster run` in a training script is no task of srun's. */
+static void test_started_by_a_worker(void **state)
+{
+    (void)state;
+    assert_int_equal(read_with("auto", "TORCHELASTIC_RUN_ID=17.0\n" STEP), 0);
+    assert_null(s);
+    assert_int_equal(read_with("slurm", "TORCHELASTIC_RUN_ID=17.0\n" STEP), 0);
+    assert_non_null(s);
+}
+
 static void test_task_of_a_step(void **state)
 {
     (void)state;
@@ -245,6 +255,8 @@ static void test_another_node(void **state)
                 "this is 'login', which is not among the nodes of the step");
     contradicts("SLURM_NODEID=2\n" STEP, "osk-gpu56 is node 2 of the step, but in "
                                          "SLURM_STEP_NODELIST='osk-gpu[54,56,91]' it is node 1");
+    contradicts("SLURM_NODEID=\nSLURMD_NODENAME=\n" STEP,
+                "neither SLURMD_NODENAME nor SLURM_NODEID says which of them this is");
     contradicts("SLURM_STEP_NODELIST=osk-gpu[54\n" STEP, "SLURM_STEP_NODELIST: ");
 }
 
@@ -318,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_of_slurm),
+        cmocka_unit_test(test_started_by_a_worker),
         cmocka_unit_test(test_task_of_a_step),
         cmocka_unit_test(test_task_0_speaks),
         cmocka_unit_test(test_without_the_name),
