@@ -26,7 +26,6 @@ static const char verdict_key[] = "verdict";
 struct check_meet {
     size_t rank;
     size_t count;
-    uint16_t own_port;
     struct store_conn *store;  /* owned */
     struct check_probe *probe; /* owned */
     struct check_note self;
@@ -57,7 +56,6 @@ struct check_meet *check_meet_open(const struct check_meet_spec *spec, struct mu
     struct check_meet *m = mu_alloc(sizeof(*m));
     m->rank = spec->rank;
     m->count = spec->count;
-    m->own_port = spec->own_port;
     m->notes = mu_calloc(m->count, sizeof(*m->notes));
     m->facts = mu_calloc(m->count, sizeof(json_t *));
     check_links_init(&m->links,
@@ -218,12 +216,9 @@ static bool find_way(const struct check_meet *m, const struct check_note *to,
     return to->port != 0 && mu_addr_from_numeric(address, to->port, ret_addr) == 0;
 }
 
-/* The coordinator's own port: as it was given, else the one by which its own node came in. */
+/* The coordinator's own port is the one by which its own node came in. */
 static uint16_t find_own_port(const struct check_meet *m)
 {
-    if (m->own_port != 0) {
-        return m->own_port;
-    }
     for (size_t i = 0; i < m->count; i++) {
         const struct check_note *n = &m->notes[i];
         if (n->port != 0 && strcmp(n->address, n->door) == 0) {

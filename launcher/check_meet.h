@@ -24,7 +24,6 @@ struct check_meet_spec {
     const char *name; /* of this node; borrowed, as all texts here */
     const char *door; /* the coordinator's address, and its port that this node came in by */
     uint16_t door_port;
-    uint16_t own_port;   /* its own, which every node should reach; 0: the one of its node */
     const char *address; /* of this node, to be dialed by others; NULL: the one that leads there */
 };
 

@@ -3,6 +3,7 @@
 
 #include "launcher/check_door.h"
 #include "launcher/cmd.h"
+#include "launcher/cmd_launch.h"
 #include "launcher/cmd_mpi.h"
 #include "launcher/descriptors.h"
 #include "launcher/net_iface.h"
@@ -108,19 +109,29 @@ static char *keep_dollars(const char *text)
     return mu_buf_take_text(&out);
 }
 
-/* "check-worker", the place of the verdict, the command, its options. Owned, with its texts. */
-static char **worker_args(const char *path, enum options_command command, char *const *args)
+/*
+ * "check-worker", the place of the verdict, the command, its options. Where the coordinator is was
+ * found out, which MPI allows only once. Owned, with its texts.
+ */
+static char **worker_args(const char *path, const struct options *opts, char *const *args)
 {
     size_t count = 0;
     while (args[count] != NULL) {
         count++;
     }
-    char **list = mu_calloc(count + 4, sizeof(char *));
-    list[0] = mu_strdup("check-worker");
-    list[1] = mu_strdup(path);
-    list[2] = mu_strdup(command == OPTIONS_RUN ? "run" : "check");
+    char **list = mu_calloc(count + 6, sizeof(char *));
+    size_t n = 0;
+    list[n++] = mu_strdup("check-worker");
+    list[n++] = mu_strdup(path);
+    list[n++] = mu_strdup(opts->command == OPTIONS_RUN ? "run" : "check");
+    if (opts->rendezvous.ladder != NULL) {
+        char place[MU_MAX_NAME + 16];
+        mu_endpoint_format(&opts->rendezvous.endpoint, place, sizeof(place));
+        list[n++] = mu_strdup("--rdzv-endpoint");
+        list[n++] = keep_dollars(place);
+    }
     for (size_t i = 0; i < count; i++) {
-        list[3 + i] = keep_dollars(args[i]);
+        list[n++] = keep_dollars(args[i]);
     }
     return list;
 }
@@ -164,7 +175,7 @@ int cmd_check_nodes(const struct options *opts, char *const *args, int *ret_verd
         return mu_err_set(err, MU_E_SYSTEM, errno, "make a place for the verdict");
     }
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
-    char **list = worker_args(path, opts->command, args);
+    char **list = worker_args(path, opts, args);
     job.script_args = list;
     int rc = uv_agent_run(&job, environ, NULL, &status, err);
     if (rc == 0) {
@@ -179,6 +190,11 @@ int cmd_check(int argc, char **argv)
     struct options opts;
     int status;
     if (!cmd_begin(OPTIONS_CHECK, argc, argv, &opts, &status)) {
+        return status;
+    }
+    if (cmd_launch_is_wanted(&opts)) {
+        status = cmd_launch(&opts, argc, argv);
+        cmd_end(&opts);
         return status;
     }
     if (!opts.rendezvous.is_standalone) {

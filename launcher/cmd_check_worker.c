@@ -106,7 +106,6 @@ static int take_part(const struct options *opts, int *ret_verdict, struct mu_err
     if (read_place(&place, err) != 0) {
         return -1;
     }
-    const struct options_rendezvous *z = &opts->rendezvous;
     const struct net_iface_wish wish = {.names = opts->iface, .networks = opts->cidr};
     struct net_choice net = {0};
     int family = strchr(place.address, ':') != NULL ? AF_INET6 : AF_INET;
@@ -118,7 +117,6 @@ static int take_part(const struct options *opts, int *ret_verdict, struct mu_err
                                    .name = opts->node_name,
                                    .door = place.address,
                                    .door_port = (uint16_t)place.port,
-                                   .own_port = z->ladder == NULL ? z->endpoint.port : 0,
                                    .address = net.name[0] != '\0' ? net.address : NULL};
     json_t *facts = collect_facts(opts);
     struct check_meet *m = check_meet_open(&spec, err);

@@ -76,9 +76,10 @@ struct sched_wish {
 
 /*
  * Find out what started this process, from the environment of `host`. *ret_sched is NULL if nothing
- * did that is known, or if a worker of a job did; else owned by the caller. MU_E_USAGE if what it says is contradictory: one
- * sentence with the remedy. Where every process of the job finds the same fault (several tasks on a
- * node, say) it is in ret_sched->refusal instead, so that one of them can speak for all.
+ * did that is known, or if a worker of a job did; else owned by the caller. MU_E_USAGE if what it
+ * says is contradictory: one sentence with the remedy. Where every process of the job finds the
+ * same fault (several tasks on a node, say) it is in ret_sched->refusal instead, so that one of
+ * them can speak for all.
  */
 int sched_read(const struct host_view *host, const struct sched_wish *wish,
                struct sched **ret_sched, struct mu_err *err);
