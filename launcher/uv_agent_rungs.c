@@ -12,7 +12,8 @@
 
 enum {
     ENDPOINT_PATIENCE_MS = 5000,
-    RUNG_PATIENCE_MS = 3000, /* there are others to ask */
+    RUNG_PATIENCE_MS = 3000,      /* there are others to ask */
+    RUNG_AFTER_REFUSAL_MS = 1100, /* a SYN that was lost is sent again after a second */
 };
 
 /*
@@ -92,6 +93,7 @@ void uv_agent_rungs_open(struct uv_agent *a)
         .resolved = on_resolved, .connected = on_connected, .failed = on_failed};
     const struct sched *sched = a->opts->rendezvous.ladder;
     struct uv_dial_spec spec = {.patience_ms = ENDPOINT_PATIENCE_MS,
+                                .after_refusal_ms = ENDPOINT_PATIENCE_MS,
                                 .hint = " (is --rdzv-endpoint right?)"};
     if (sched != NULL) {
         const char *places[SCHED_PLACES];
@@ -100,7 +102,8 @@ void uv_agent_rungs_open(struct uv_agent *a)
         }
         ladder_init(&a->ladder, places, sched->place_count, sched->ports, sched->port_count);
         a->config.ladder = &a->ladder;
-        spec = (struct uv_dial_spec){.patience_ms = RUNG_PATIENCE_MS, .hint = ""};
+        spec = (struct uv_dial_spec){
+            .patience_ms = RUNG_PATIENCE_MS, .after_refusal_ms = RUNG_AFTER_REFUSAL_MS, .hint = ""};
     }
     a->dial = uv_dial_new(&a->loop, &spec, &handlers, a);
 }

@@ -68,6 +68,15 @@ static void note(struct uv_dial *d, const char *host, const char *text)
              is_by_name ? host : "", is_by_name ? ": " : "", text);
 }
 
+static void hurry(struct uv_dial *d)
+{
+    int64_t latest_ms = now_ms(d) + d->spec.after_refusal_ms;
+    for (size_t i = 0; i < d->next; i++) {
+        struct attempt *at = &d->attempts[i];
+        at->deadline_ms = at->deadline_ms < latest_ms ? at->deadline_ms : latest_ms;
+    }
+}
+
 /* What a reason means, and what to do about it. */
 static void note_error(struct uv_dial *d, const char *host, const struct mu_err *failure)
 {
@@ -81,6 +90,7 @@ static void note_error(struct uv_dial *d, const char *host, const struct mu_err 
                                  : "");
         note(d, host, text);
         d->is_refused = true;
+        hurry(d);
         return;
     case ENETUNREACH:
     case EHOSTUNREACH:
@@ -157,7 +167,8 @@ static void begin_next(struct uv_dial *d)
     const struct sockaddr *addr = (const struct sockaddr *)&d->addrs[d->next];
     struct attempt *at = &d->attempts[d->next++];
     struct mu_err failure = MU_ERR_INIT;
-    *at = (struct attempt){.dial = d, .deadline_ms = now_ms(d) + d->spec.patience_ms};
+    int64_t patience_ms = d->is_refused ? d->spec.after_refusal_ms : d->spec.patience_ms;
+    *at = (struct attempt){.dial = d, .deadline_ms = now_ms(d) + patience_ms};
     mu_addr_format_host(addr, at->host, sizeof(at->host));
     at->conn = uv_conn_connect(d->loop, addr, on_connected, at, &failure);
     if (at->conn != NULL) {

@@ -31,8 +31,9 @@ struct uv_dial_handlers {
 };
 
 struct uv_dial_spec {
-    int64_t patience_ms; /* with a look-up, and with each address */
-    const char *hint;    /* appended to reasons the user may mend: " (is ... right?)"; static */
+    int64_t patience_ms;      /* with a look-up, and with each address */
+    int64_t after_refusal_ms; /* the same once another address was refused, as the machine is up */
+    const char *hint; /* appended to reasons the user may mend: " (is ... right?)"; static */
 };
 
 /* `handlers` are borrowed. Owned by the caller until uv_dial_close(). */

@@ -84,7 +84,8 @@ static void begin(struct slot *slot, uint32_t place)
 {
     static const struct uv_dial_handlers handlers = {
         .resolved = on_resolved, .connected = on_connected, .failed = on_failed};
-    static const struct uv_dial_spec spec = {.patience_ms = UV_PROBE_PATIENCE_MS, .hint = ""};
+    static const struct uv_dial_spec spec = {
+        .patience_ms = UV_PROBE_PATIENCE_MS, .after_refusal_ms = UV_PROBE_PATIENCE_MS, .hint = ""};
     struct uv_probe *p = slot->probe;
     if (slot->dial == NULL) {
         slot->dial = uv_dial_new(p->loop, &spec, &handlers, slot);

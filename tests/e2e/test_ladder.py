@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import socket
+import subprocess
 import threading
 import time
 import zlib
@@ -14,7 +15,7 @@ from typing import Iterator, Optional, Sequence
 
 from hosts import Hosts
 from muster import MUSTER, PATIENCE, Case, expect
-from procs import Proc, wait_for
+from procs import Proc, Skip, wait_for
 
 LIMIT = 120
 NODES = ("localhost", "node2.test", "node3.test")
@@ -245,6 +246,69 @@ def test_two_hosts_are_told_to_be_the_first(t: Case) -> None:
     for proc in job:
         proc.expect(0)
         expect("of 2 at 10.77.0.1:" in proc.out, proc.out)
+
+
+def with_hosts_file(t: Case, hosts: Hosts, host: int, text: str) -> list[str]:
+    """Commands of that host see this /etc/hosts."""
+    path = t.dir / f"hosts.{host}"
+    path.write_text(f"127.0.0.1 localhost\n{text}")
+    return [*hosts.wrapper(host), "sh", "-euc", 'mount --bind "$0" /etc/hosts; exec "$@"', str(path)]
+
+
+def test_own_name_is_a_loopback_address(t: Case) -> None:
+    """Debian's 127.0.1.1: the first node's own name does not lead to its network."""
+    hosts = Hosts(t, 2)
+    wrappers = [with_hosts_file(t, hosts, 1, "127.0.1.1 host1\n10.77.0.2 host2\n"), hosts.wrapper(2)]
+    job = [agent(t, index, names=HOSTS[:2], wrapper=wrappers[index]) for index in range(2)]
+    for proc in job:
+        proc.expect(0)
+    expect("at 10.77.0.1:" in job[1].out, job[1].out)
+
+
+def test_name_is_known_late(t: Case) -> None:
+    hosts = Hosts(t, 2)
+    job = [agent(t, 1, names=HOSTS[:2], wrapper=with_hosts_file(t, hosts, 2, "10.77.0.2 host2\n"))]
+    job[0].wait_err("the name 'host1' does not resolve", WITHIN)
+    with open(t.dir / "hosts.2", "a", encoding="utf-8") as file:
+        file.write("10.77.0.1 host1\n")
+    job.append(agent(t, 0, names=HOSTS[:2], wrapper=hosts.wrapper(1)))
+    for proc in job:
+        proc.expect(0)
+
+
+def add_v6(hosts: Hosts, count: int) -> None:
+    for k in range(1, count + 1):
+        done = subprocess.run(["ip", "-n", f"{hosts.id}-h{k}", "addr", "add", f"fd00:77::{k}/64", "dev", "eth0",
+                               "nodad"], capture_output=True, text=True, timeout=30, check=False)
+        if done.returncode != 0:
+            raise Skip(f"no IPv6 here: {done.stderr.strip()}")
+
+
+def test_ipv6(t: Case) -> None:
+    hosts = Hosts(t, 2)
+    add_v6(hosts, 2)
+    names = ["fd00:77::1", "fd00:77::2"]
+    job = [agent(t, index, ["--scheduler", "none", "--nnodes", "2", "--rdzv-endpoint", f"[{names[0]}]:{t.port}"],
+                 HOSTS[:2], wrapper=hosts.wrapper(index + 1)) for index in range(2)]
+    for proc in job:
+        proc.expect(0)
+        expect(f"at fd00:77::1:{t.port}" in proc.out, proc.out)
+
+
+def test_one_of_two_addresses_leads_nowhere(t: Case) -> None:
+    """fd00:77::99 is nobody's: what is sent there is lost, and IPv4 is tried long before that is given up."""
+    hosts = Hosts(t, 2)
+    add_v6(hosts, 2)
+    both = "fd00:77::99 host1\n10.77.0.1 host1\n"
+    wrappers = [with_hosts_file(t, hosts, k, both) for k in (1, 2)]
+    first = agent(t, 0, ["--log-level", "info"], HOSTS[:2], wrapper=wrappers[0])
+    first.wait_err("serving the coordinator", 10 * PATIENCE)
+    start = time.monotonic()
+    second = agent(t, 1, names=HOSTS[:2], wrapper=wrappers[1])
+    for proc in (first, second):
+        proc.expect(0)
+        expect("at 10.77.0.1:" in proc.out, proc.out)
+    expect(time.monotonic() - start < 2.5 * PATIENCE, f"it took {time.monotonic() - start:.1f} s")
 
 
 def test_third_was_never_started(t: Case) -> None:

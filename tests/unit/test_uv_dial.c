@@ -52,7 +52,7 @@ static void begin(struct rig *r, int64_t patience_ms)
         .resolved = on_resolved, .connected = on_connected, .failed = on_failed};
     memset(r, 0, sizeof(*r));
     assert_int_equal(uv_loop_init(&r->loop), 0);
-    struct uv_dial_spec spec = {.patience_ms = patience_ms, .hint = ""};
+    struct uv_dial_spec spec = {.patience_ms = patience_ms, .after_refusal_ms = 200, .hint = ""};
     r->dial = uv_dial_new(&r->loop, &spec, &handlers, r);
 }
 
@@ -175,6 +175,32 @@ static void test_second_address_wins(void **state)
     close(fd);
 }
 
+/* One address says that nobody listens: the machine is up, so silence of the other is no mystery.
+ */
+static void test_refusal_shortens_patience(void **state)
+{
+    (void)state;
+    uint16_t port = 0;
+    int crowd[CROWD];
+    int other = listen_on("::1", 0, 8, &port);
+    if (other < 0) {
+        skip(); /* no IPv6 here */
+    }
+    close(other);
+    int fd = listen_on("127.0.0.1", 0, 0, &port);
+    silence(port, crowd);
+    struct rig r;
+    begin(&r, 60000);
+    uint64_t began = uv_now(&r.loop);
+    dial(&r, "localhost", port);
+    assert_non_null(strstr(r.why, "::1: connection refused"));
+    assert_true(uv_now(&r.loop) - began < 30000);
+    assert_int_equal(r.answer, LADDER_DEAD); /* one was silent: nobody can say that it is over */
+    end(&r);
+    close_all(crowd, CROWD);
+    close(fd);
+}
+
 static void test_closed_amid_an_attempt(void **state)
 {
     (void)state;
@@ -212,8 +238,11 @@ static void test_name_does_not_resolve(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nobody_listens),        cmocka_unit_test(test_silence),
-        cmocka_unit_test(test_second_address_wins),   cmocka_unit_test(test_closed_amid_an_attempt),
+        cmocka_unit_test(test_nobody_listens),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_second_address_wins),
+        cmocka_unit_test(test_refusal_shortens_patience),
+        cmocka_unit_test(test_closed_amid_an_attempt),
         cmocka_unit_test(test_name_does_not_resolve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
