@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mpi_hosts import END, Mpi, need_mpi
 from muster import BUILD, HELLO, MUSTER, ROOT, WORKER, Case, expect, need_file
-from procs import Proc
+from procs import Proc, wait_for
 from test_slurm import start_slurm
 from test_torch import expect_agreement, end_well, torch_python
 
@@ -121,6 +121,18 @@ def test_interrupt_at_mpirun_ends_the_job(t: Case) -> None:
     run.signal(signal.SIGINT)
     expect(run.wait(END) != 0, "mpirun exited with 0")
     t.wait_gone([w.pid for w in workers.values()], "all workers")
+
+
+def test_forwarded_signal_leaves_the_grace_time(t: Case) -> None:
+    """mpirun kills a second after SIGTERM; a signal that it only passes on leaves time to save."""
+    script = (f"trap 'sleep 3; echo saved $RANK; exit 0' USR2; touch {t.job_dir}/ready.$RANK; "
+              "while :; do sleep 0.1; done")
+    program = ["--no-python", "sh", "-c", script]
+    run = Mpi(t).muster(["--signals-to-handle", "SIGTERM,SIGUSR2"], program, nproc=1)
+    wait_for(lambda: len(list(t.job_dir.glob("ready.*"))) == 3, "the workers")
+    run.signal(signal.SIGUSR2)
+    run.expect(128 + signal.SIGUSR2, END)
+    expect(run.out.count("saved") == 3, run.out)
 
 
 def test_two_at_once(t: Case) -> None:
