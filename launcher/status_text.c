@@ -78,6 +78,22 @@ static void render_failure(const json_t *failure, struct mu_buf *out)
     }
 }
 
+/* Nodes a job waits for. */
+static void render_missing(const json_t *missing, struct mu_buf *out)
+{
+    enum { SHOWN = 32 };
+    size_t i;
+    json_t *node;
+    json_array_foreach (missing, i, node) {
+        if (i < SHOWN) {
+            mu_buf_printf(out, "  missing   %s: %s\n", text_of(node, "name"), text_of(node, "why"));
+        }
+    }
+    if (json_array_size(missing) > SHOWN) {
+        mu_buf_printf(out, "  missing   and %zu more\n", json_array_size(missing) - SHOWN);
+    }
+}
+
 static void render_head(const json_t *job, struct mu_buf *out)
 {
     mu_buf_printf(out, "job %s: %s for ", text_of(job, "run_id"), text_of(job, "state"));
@@ -104,6 +120,7 @@ static void render_head(const json_t *job, struct mu_buf *out)
     if (has(job, "failure")) {
         render_failure(json_object_get(job, "failure"), out);
     }
+    render_missing(json_object_get(job, "missing"), out);
 }
 
 static void render_workers(const json_t *node, struct mu_buf *out)

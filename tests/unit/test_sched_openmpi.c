@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { MAX_ENV = 12 };
+enum { MAX_ENV = 16 };
 
 /* What mpirun 4.1.4 gives rank 1 of 3 on three nodes, as far as it matters. */
 static const char *const rank_1_of_3[] = {

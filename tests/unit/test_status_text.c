@@ -184,12 +184,23 @@ static void test_malformed(void **state)
     assert_string_equal(none, "no job yet\n");
 }
 
+static void test_missing(void **state)
+{
+    (void)state;
+    mu_autofree char *text =
+        render_with(status_text_render,
+                    "{'jobs': [{'run_id': 'j', 'state': 'forming', 'since_s': 4, 'round': 0,"
+                    " 'min_nodes': 2, 'max_nodes': 2, 'nodes_joined': 1, 'spares': 0,"
+                    " 'missing': [{'name': 'gpu91', 'why': 'never seen'}], 'nodes': []}]}");
+    assert_non_null(strstr(text, " restarts\n  missing   gpu91: never seen\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),       cmocka_unit_test(test_ages),
         cmocka_unit_test(test_exit_status), cmocka_unit_test(test_events),
-        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_malformed),   cmocka_unit_test(test_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
