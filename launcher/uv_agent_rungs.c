@@ -32,13 +32,16 @@ static bool look_at_place(struct uv_agent *a, const struct sockaddr_storage *add
         snprintf(text + len, sizeof(text) - len, "%s%s", i > 0 ? ", " : "", host);
     }
     bool is_here = false;
-    char master_addr[INET6_ADDRSTRLEN];
-    uv_agent_net_address(a, count > 0 ? addrs[0].ss_family : AF_INET, master_addr);
-    struct uv_host_spec spec = {.host = a->endpoint.host, .master_addr = master_addr};
-    uint32_t taken = uv_host_look(&spec, addrs, count, l->ports, l->port_count, &is_here);
+    uint32_t taken = 0;
+    if (!a->opts->rendezvous.is_elsewhere) {
+        char master_addr[INET6_ADDRSTRLEN];
+        uv_agent_net_address(a, count > 0 ? addrs[0].ss_family : AF_INET, master_addr);
+        struct uv_host_spec spec = {.host = a->endpoint.host, .master_addr = master_addr};
+        taken = uv_host_look(&spec, addrs, count, l->ports, l->port_count, &is_here);
+    }
     agent_resolved(a->engine, text, is_here);
     bool is_free = (taken & 1U << a->rung.port) == 0;
-    return is_here && !a->opts->rendezvous.is_elsewhere && is_free && (taken & ~a->strangers) == 0;
+    return is_here && is_free && (taken & ~a->strangers) == 0;
 }
 
 /* Before each attempt of an agent that is in no job yet: the coordinator may be ours to serve. */

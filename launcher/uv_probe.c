@@ -65,7 +65,7 @@ static void on_failed(void *arg, enum ladder_answer answer, const char *why)
     char text[768];
     mu_endpoint_format(&slot->probe->here, here, sizeof(here));
     if (answer == LADDER_UNRESOLVED) {
-        snprintf(text, sizeof(text), "%s", why);
+        snprintf(text, sizeof(text), "never seen, and %s", why);
     } else if (answer == LADDER_FREE) {
         snprintf(text, sizeof(text),
                  "its machine answers (%s), but no agent has come: not started there, or it "

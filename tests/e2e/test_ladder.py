@@ -195,15 +195,14 @@ def test_demanded_port_is_taken(t: Case) -> None:
 
 def test_missing_name_that_does_not_resolve(t: Case) -> None:
     start = time.monotonic()
-    first = agent(t, 0, ["--join-timeout", "13s"])
-    second = agent(t, 1)
-    first.wait_err("node3.test: the name 'node3.test' does not resolve", WITHIN)
+    first, second = (agent(t, node, ["--join-timeout", "13s"]) for node in (0, 1))
+    first.wait_err("node3.test: never seen, and the name 'node3.test' does not resolve", WITHIN)
     expect(time.monotonic() - start < WITHIN, "too late")
     expect(re.search(r"2/3 nodes joined \(localhost, node2.test\); waiting for node3.test: never seen", first.err),
            first.err)
     for proc in (first, second):
         proc.expect(1, 30 * PATIENCE)
-        expect("1 missing: node3.test: the name 'node3.test' does not resolve" in proc.err, proc.err)
+        expect("1 missing: node3.test: never seen, and the name 'node3.test' does not resolve" in proc.err, proc.err)
 
 
 def test_coordinators_name_does_not_resolve(t: Case) -> None:
