@@ -6,9 +6,9 @@ import json
 import re
 
 from mpi_hosts import END, MUSTER_MPI, Mpi, need_mpi
-from muster import MUSTER, Case, expect, need_tools
+from muster import MUSTER, Case, expect
 from procs import Proc
-from test_slurm import start_slurm
+from slurm import Slurm
 
 LIMIT = 300
 # Four hosts share the CPUs of a machine that may be busy: what it does looks like a slow network
@@ -74,8 +74,7 @@ def test_one_process_is_no_network(t: Case) -> None:
 
 def test_under_srun(t: Case) -> None:
     need_mpi()
-    need_tools("srun")
-    start_slurm(t)
-    step = t.spawn("srun", ["srun", "-N3", "--ntasks-per-node=1", "--mpi=pmix", MUSTER, "check", "--fabric"])
+    step = Slurm(t).start("srun", "srun", "-N3", "--ntasks-per-node=1", "--mpi=pmix", MUSTER, "check",
+                          "--fabric")
     step.wait(2 * END)
     expect("fabric of 3 nodes" in step.out and "osk-gpu56" in step.out, f"{step.out}{step.err}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from mpi_hosts import END, Mpi, need_mpi
 from muster import BUILD, HELLO, MUSTER, ROOT, WORKER, Case, expect, need_file
 from procs import Proc, wait_for
-from test_slurm import start_slurm
+from slurm import Slurm
 from test_torch import expect_agreement, end_well, torch_python
 
 LIMIT = 150
@@ -207,15 +207,8 @@ def test_worker_that_is_an_mpi_program(t: Case) -> None:
     expect(said == list("012345"), run.out)
 
 
-def srun(t: Case, plugin: str) -> Proc:
-    return t.spawn("srun", ["srun", "-N3", "--ntasks-per-node=1", f"--mpi={plugin}", MUSTER, "run",
-                            "--nproc-per-node", "2", "--rdzv-endpoint", f"127.0.0.1:{t.port}",
-                            "--no-python", WORKER])
-
-
 def check_under_srun(t: Case, plugin: str, variable: str) -> None:
-    start_slurm(t)
-    step = srun(t, plugin)
+    step = Slurm(t).run("--nproc-per-node", "2", step=("-N3", "--ntasks-per-node=1", f"--mpi={plugin}"))
     workers = t.workers(6)
     for worker in workers.values():
         seen = [name for name in worker.env if LAUNCHERS.match(name)]
