@@ -13,6 +13,7 @@ enum {
     MAX_PACKAGES = 3000,
     MAX_LIST = 20 * 1024, /* bytes of the list of packages; of a longer one the hash is told */
     MAX_PACKAGE = 160,
+    MAX_KEYS = 32,
 };
 
 /*
@@ -119,7 +120,7 @@ static void put_packages(const json_t *told, json_t *fact)
         if (total <= MAX_LIST) {
             json_array_append_new(all, check_fact_text(text));
         }
-        if (is_key(text)) {
+        if (is_key(text) && json_array_size(keys) < MAX_KEYS) {
             json_array_append_new(keys, check_fact_text(text));
         }
     }

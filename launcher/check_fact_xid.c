@@ -70,8 +70,8 @@ static bool is_known(const json_t *xids, const char *pci, long xid)
 }
 
 /* "6,1234,5678901,-;NVRM: Xid (PCI:0000:1b:00): 79, pid=..., GPU has fallen off the bus." */
-static void read_record(const char *record, int64_t uptime_s, const struct gpu_list *gpus,
-                        json_t *xids)
+void check_fact_xid_read(const char *record, int64_t uptime_s, const struct gpu_list *gpus,
+                         json_t *xids)
 {
     static const char begin[] = "NVRM: Xid (PCI:";
     const char *text = strstr(record, begin);
@@ -118,7 +118,7 @@ static void read_log(int fd, int64_t uptime_s, const struct gpu_list *gpus, json
         struct mu_slice line;
         while (lines_next(&rest, &line)) {
             mu_autofree char *record = mu_slice_dup(line);
-            read_record(record, uptime_s, gpus, xids);
+            check_fact_xid_read(record, uptime_s, gpus, xids);
         }
     }
 }
