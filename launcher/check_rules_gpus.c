@@ -191,12 +191,21 @@ static void check_count(const struct check_rule *r)
     const json_t *gpus = json_object_get(r->facts, "gpus");
     /* Slots of a host file or of mpirun need not be GPUs. */
     bool is_meant = count > 0 || check_rule_flag(scheduler, "is_batch");
-    if (name != NULL && count < given && is_meant && !check_rule_flag(gpus, "is_late")) {
-        check_rule_say(r, CHECK_ERROR, "gpu-count", "every GPU that was given",
-                       "see what nvidia-smi -L and ls /dev/nvidia* say; drain the node",
-                       "%s gave %lld GPUs, %lld can be used", name, (long long)given,
-                       (long long)count);
+    if (name == NULL || count >= given || !is_meant || check_rule_flag(gpus, "is_late")) {
+        return;
     }
+    const char *chosen_by = check_rule_text(gpus, "limited_by");
+    if (chosen_by != NULL && check_rule_int(gpus, "machine", 0) >= given) {
+        mu_autofree char *fix =
+            mu_asprintf("see what sets %s: the job's script, or a module", chosen_by);
+        check_rule_say(r, CHECK_ERROR, "gpu-count", "every GPU that was given", fix,
+                       "%s gave %lld GPUs, %s leaves %lld", name, (long long)given, chosen_by,
+                       (long long)count);
+        return;
+    }
+    check_rule_say(r, CHECK_ERROR, "gpu-count", "every GPU that was given",
+                   "see what nvidia-smi -L and ls /dev/nvidia* say; drain the node",
+                   "%s gave %lld GPUs, %lld can be used", name, (long long)given, (long long)count);
 }
 
 void check_rules_gpus(const struct check_rule *r)

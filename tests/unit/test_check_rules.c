@@ -135,6 +135,12 @@ static void test_gpus(void **state)
     static const struct row rows[] = {
         {"!n1:gpu-count", {{"gpus.count", "1"}}, "Slurm gave 2 GPUs, 1 can be used"},
         {"!n1:gpu-count", {{"gpus", NULL}}, "0 can be used"},
+        {"!n1:gpu-count",
+         {{"gpus.count", "1"}, {"gpus.limited_by", "'CUDA_VISIBLE_DEVICES'"}},
+         "CUDA_VISIBLE_DEVICES leaves 1"},
+        {"!n1:gpu-count", /* there are no more to choose from */
+         {{"gpus.count", "1"}, {"gpus.machine", "1"}, {"gpus.limited_by", "'X'"}},
+         "1 can be used"},
         {"", {{"gpus", NULL}, {"scheduler", NULL}}, NULL},
         {"!n1:gpu-driver", {{"gpus", "{'is_late': true}"}}, "does not answer"},
         {"!n1:gpu-driver", {{"gpus.nvml", "18"}}, "different versions"},
