@@ -119,7 +119,7 @@ static char **worker_args(const char *path, const struct options *opts, char *co
     while (args[count] != NULL) {
         count++;
     }
-    char **list = mu_calloc(count + 6, sizeof(char *));
+    char **list = mu_calloc(count + 8, sizeof(char *));
     size_t n = 0;
     list[n++] = mu_strdup("check-worker");
     list[n++] = mu_strdup(path);
@@ -129,6 +129,10 @@ static char **worker_args(const char *path, const struct options *opts, char *co
         mu_endpoint_format(&opts->rendezvous.endpoint, place, sizeof(place));
         list[n++] = mu_strdup("--rdzv-endpoint");
         list[n++] = keep_dollars(place);
+    }
+    if (opts->sched == NULL) {
+        list[n++] = mu_strdup("--scheduler");
+        list[n++] = mu_strdup("none");
     }
     for (size_t i = 0; i < count; i++) {
         list[n++] = keep_dollars(args[i]);

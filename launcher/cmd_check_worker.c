@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -149,6 +150,7 @@ int cmd_check_worker(int argc, char **argv)
         mu_err_set(&err, MU_E_USAGE, 0, "this is started by `muster check` alone");
         return cmd_fail(&err);
     }
+    unsetenv("TORCHELASTIC_RUN_ID"); /* the scheduler's word counts here as for the agent */
     bool is_run = strcmp(argv[2], "run") == 0;
     if (!cmd_begin(is_run ? OPTIONS_RUN : OPTIONS_CHECK, argc - 2, argv + 2, &opts, &status)) {
         return status;
