@@ -82,7 +82,7 @@ static int report(const struct options *opts, struct check_meet *m, size_t count
     char meeting[MU_MAX_NAME + 16];
     mu_endpoint_format(&z->endpoint, meeting, sizeof(meeting));
     struct check_report r = {.count = count,
-                             .expected = (size_t)(opts->nnodes.max + opts->spares),
+                             .expected = (size_t)opts->nnodes.min,
                              .hosts = opts->sched != NULL ? &opts->sched->hosts : NULL,
                              .meeting = meeting,
                              .join_timeout_ms = cmd_check_join_timeout(opts)};
