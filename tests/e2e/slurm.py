@@ -41,6 +41,7 @@ class Slurm:
                       "MUSTER_SLURM_PROCTRACK": "cgroup" if cgroup else "linuxproc"})
         t.cleanups.append(self._end)
         made = self._call("up", str(self.state), str(free_port()))
+        expect("is too long" not in made.stdout, made.stdout)
         if made.returncode != 0:
             raise Skip(f"Slurm cannot be started: {made.stdout.strip()}")
         t.env["SLURM_CONF"] = str(self.state / "slurm.conf")
@@ -59,10 +60,13 @@ class Slurm:
             lines = path.read_text(errors="replace").splitlines()
             print("\n   ".join((f"-- {path.name}", *lines[-40:])))
 
-    def command(self, *words: str) -> str:
-        """What a command of Slurm's says."""
-        done = subprocess.run([SCRIPT, "exec", str(self.state), *words], env=self.case.env, text=True,
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([SCRIPT, "exec", str(self.state), *words], env=self.case.env, text=True,
                               capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+
+    def command(self, *words: str) -> str:
+        """What a command of Slurm's says that succeeds."""
+        done = self.ask(*words)
         expect(done.returncode == 0, f"{' '.join(words)}: {done.stderr}")
         return done.stdout.strip()
 
@@ -107,6 +111,16 @@ class Slurm:
     def wait_state(self, job: str, *states: str, timeout: float = STEP) -> str:
         return wait_for(lambda: self.state_of(job) if self.state_of(job) in states else "",
                         f"job {job} to be {' or '.join(states)} (it is {self.state_of(job)})", timeout, 0.2)
+
+    def start_again(self, job: str) -> None:
+        """A requeued job, which would wait for two minutes; that is decided once all of it has ended."""
+        def is_on_its_way() -> bool:
+            if self.state_of(job) != "PENDING":
+                return True
+            self.ask("scontrol", "update", f"JobId={job}", "StartTime=now")  # refused if it starts just now
+            return False
+        self.wait_state(job, "PENDING")
+        wait_for(is_on_its_way, f"job {job} to start again", STEP, 1.0)
 
     def wait_out(self, timeout: float = STEP) -> None:
         """Until no job is left."""

@@ -57,7 +57,7 @@ AuthType=auth/munge
 AuthInfo=socket=$dir/munge/socket
 CredType=cred/munge
 StateSaveLocation=$dir/ctld
-SlurmdSpoolDir=$dir/spool/%n
+SlurmdSpoolDir=$dir/s/%n
 SlurmctldPidFile=$dir/slurmctld.pid
 SlurmctldLogFile=$dir/slurmctld.log
 SlurmdPidFile=$dir/slurmd-%n.pid
@@ -110,7 +110,8 @@ up() { # DIR PORT
         command -v "$tool" >/dev/null || die "$tool is not installed (Debian: slurm-wlm munge)"
     done
     [[ -z $(ls -A "$dir" 2>/dev/null) ]] || die "$dir is not empty"
-    mkdir -p "$dir"/{munge,ctld} "${nodes[@]/#/$dir/spool/}" "${nodes[@]/#/$dir/tmp/}"
+    ((${#dir} <= 65)) || die "$dir is too long for the sockets of batch jobs below it; 65 bytes at most"
+    mkdir -p "$dir"/{munge,ctld} "${nodes[@]/#/$dir/s/}" "${nodes[@]/#/$dir/tmp/}"
     export SLURM_CONF=$dir/slurm.conf
     echo $((${#nodes[@]} + 1)) >"$dir/login"
     ((gpus > 0)) || gpus=
