@@ -279,7 +279,7 @@ cppcheck:
 
 shellcheck:
 	$(call say,CHECK,shellcheck)
-	$(Q)shellcheck -x $(shell git ls-files '*.sh' .ci/run)
+	$(Q)shellcheck -x $(shell git ls-files '*.sh' '*.sbatch' .ci/run)
 
 # ---- documents, packages, housekeeping ----
 .PHONY: man completions install uninstall dist clean help
