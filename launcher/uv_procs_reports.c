@@ -148,6 +148,9 @@ static void take_report(struct uv_procs *p, const struct shepherd_report *r)
     }
 }
 
+/*
+ * A shepherd that ends with an order unread leaves ECONNRESET, once, in front of its last reports.
+ */
 void uv_procs_read_reports(struct uv_procs *p)
 {
     struct shepherd_report r;
@@ -157,7 +160,7 @@ void uv_procs_read_reports(struct uv_procs *p)
             take_report(p, &r);
         } else if (n < 0 && errno == EAGAIN) {
             return;
-        } else if (n >= 0 || errno != EINTR) {
+        } else if (n >= 0 || (errno != EINTR && errno != ECONNRESET)) {
             p->is_control_over = true;
             uv_poll_stop(&p->control_poll);
         }
