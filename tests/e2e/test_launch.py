@@ -152,7 +152,7 @@ def test_ctrl_c_once_and_twice(t: Case) -> None:
 def test_wrong_command_lines(t: Case) -> None:
     ssh = fake_ssh(t)
     for options, words in (
-            (["--nnodes", "2"], "has 3 hosts, but --nnodes and --spares ask for 2"),
+            (["--nnodes", "2"], "has 3 hosts, but --nnodes 2 was given"),
             (["--standalone"], "--standalone is for one node"),
             (["--export", "NOT_THERE"], "--export: NOT_THERE is not set here"),
             (["--ssh-command", "ssh 'x"], "has a quote without its end"),
