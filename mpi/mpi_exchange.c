@@ -2,6 +2,7 @@
 #include "mpi/mpi_commands.h"
 
 #include "mpi/own_addresses.h"
+#include "mpi/reach.h"
 #include "muster/buf.h"
 #include "muster/mem.h"
 #include "muster/names.h"
@@ -22,6 +23,36 @@ static void choose_transport(void)
     for (size_t i = 0; i < MU_COUNT(settings); i++) {
         setenv(settings[i][0], settings[i][1], 0);
     }
+}
+
+/* Where rank 0 is, and a port of its at which others may find out whether they reach it. */
+struct meeting {
+    struct own_addresses places;
+    uint16_t port; /* 0: there is none */
+};
+
+/*
+ * Some of the ranks try all addresses, and those that all of them reach come first: a machine has
+ * networks that others are not on, and the coordinator listens on one.
+ */
+static void find_places(int rank, int size, struct own_addresses *ret_places)
+{
+    enum { TRIERS = 64, TIMEOUT_MS = 1000 };
+    struct meeting m = {0};
+    mu_autoclose int door = -1;
+    if (rank == 0) {
+        own_addresses_find(&m.places);
+        door = reach_open(&m.port);
+    }
+    MPI_Bcast(&m, (int)sizeof(m), MPI_BYTE, 0, MPI_COMM_WORLD);
+    uint32_t mine = UINT32_MAX;
+    uint32_t all = 0;
+    if (rank > 0 && m.port != 0 && rank % (size / TRIERS + 1) == 0) {
+        mine = reach_probe(&m.places, m.port, TIMEOUT_MS);
+    }
+    MPI_Allreduce(&mine, &all, 1, MPI_UINT32_T, MPI_BAND, MPI_COMM_WORLD);
+    own_addresses_prefer(&m.places, all);
+    *ret_places = m.places;
 }
 
 static int print(int rank, int size, const struct own_addresses *places, const char *names)
@@ -53,11 +84,8 @@ int mpi_exchange(void)
     if (gethostname(name, sizeof(name) - 1) != 0 || !mu_names_is_presentable(mu_slice_of(name))) {
         snprintf(name, sizeof(name), "node");
     }
-    if (rank == 0) {
-        own_addresses_find(&places);
-    }
+    find_places(rank, size, &places);
     mu_autofree char *names = mu_calloc((size_t)size, sizeof(name));
-    MPI_Bcast(&places, (int)sizeof(places), MPI_BYTE, 0, MPI_COMM_WORLD);
     MPI_Allgather(name, (int)sizeof(name), MPI_BYTE, names, (int)sizeof(name), MPI_BYTE,
                   MPI_COMM_WORLD);
     MPI_Finalize();

@@ -19,6 +19,15 @@ static const char usage[] =
     "mpirun --map-by ppr:1:node muster-mpi fabric\n"
     "srun --mpi=pmix --ntasks-per-node=1 muster-mpi fabric\n";
 
+#ifdef __SANITIZE_ADDRESS__
+/* MPI's libraries keep much until the end. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "detect_leaks=0";
+}
+#endif
+
 static int fail(const char *text)
 {
     fprintf(stderr, "muster-mpi: %s\n%s", text, usage);

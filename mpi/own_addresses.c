@@ -139,3 +139,16 @@ void own_addresses_find(struct own_addresses *ret)
         snprintf(ret->texts[ret->count++], sizeof(ret->texts[0]), "127.0.0.1");
     }
 }
+
+void own_addresses_prefer(struct own_addresses *list, uint32_t preferred)
+{
+    struct own_addresses old = *list;
+    list->count = 0;
+    for (unsigned wanted = 2; wanted-- > 0;) {
+        for (size_t i = 0; i < old.count; i++) {
+            if ((preferred >> i & 1) == wanted) {
+                memcpy(list->texts[list->count++], old.texts[i], sizeof(old.texts[i]));
+            }
+        }
+    }
+}

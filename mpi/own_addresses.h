@@ -8,6 +8,7 @@
 
 #include <ifaddrs.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { OWN_ADDRESSES_MAX = 8 }; /* more are left out */
 
@@ -33,3 +34,6 @@ void own_addresses_default_iface(const char *routes, char *name, size_t size);
 
 /* Of this machine; 127.0.0.1 if there are no others. */
 void own_addresses_find(struct own_addresses *ret);
+
+/* Put those whose bit is set in front of the others, the order within both as it was. */
+void own_addresses_prefer(struct own_addresses *list, uint32_t preferred);

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
-from mpi_hosts import END, Mpi, need_mpi
+from mpi_hosts import END, MUSTER_MPI, Mpi, need_mpi
 from muster import BUILD, HELLO, MUSTER, ROOT, WORKER, Case, expect, need_file
 from procs import Proc, wait_for
 from slurm import Slurm
@@ -35,6 +36,21 @@ def links_of(pid: int) -> dict[int, str]:
 def test_24_ranks_without_an_address(t: Case) -> None:
     need_file(HELLO)
     Mpi(t).muster(program=["--no-python", HELLO]).expect(0, END)
+
+
+def test_address_that_others_do_not_reach(t: Case) -> None:
+    """What looks like the first host's best address, on the interface of its default route, is on a
+    network of its own."""
+    need_file(HELLO)
+    mpi = Mpi(t)
+    for words in ("link add lone0 type veth peer name lone1", "addr add 10.99.0.1/24 dev lone0",
+                  "link set lone0 up", "link set lone1 up", "route replace default via 10.99.0.2"):
+        subprocess.run(["ip", "-n", f"{mpi.hosts.id}-h1", *words.split()], check=True, timeout=20)
+    mpi.per_node(MUSTER, "run", "--no-python", HELLO).expect(0, END)
+    told = mpi.per_node(MUSTER_MPI, "exchange")
+    told.expect(0, END)
+    places = re.findall(r"address (\S+)", told.out.partition("end")[0])
+    expect(places[0].startswith("10.77.") and places[-1] == "10.99.0.1", f"addresses: {places}")
 
 
 def test_ranks_follow_those_of_mpirun(t: Case) -> None:

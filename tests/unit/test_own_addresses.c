@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mpi/own_addresses.h"
 
+#include "mpi/reach.h"
+
 #include "muster/addr.h"
 #include "muster/mem.h"
 
@@ -13,6 +15,7 @@
 
 #include <net/if.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX = 16, UP = IFF_UP | IFF_RUNNING };
 
@@ -126,12 +129,45 @@ static void test_of_this_machine(void **state)
     assert_true(found.count >= 1);
 }
 
+static void test_those_that_are_reached_come_first(void **state)
+{
+    (void)state;
+    struct own_addresses list = {.texts = {"1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"}, .count = 4};
+    own_addresses_prefer(&list, 0);
+    own_addresses_prefer(&list, UINT32_MAX);
+    assert_string_equal(list.texts[0], "1.1.1.1");
+    own_addresses_prefer(&list, 0x8000000a);
+    assert_int_equal(list.count, 4);
+    assert_string_equal(list.texts[0], "2.2.2.2");
+    assert_string_equal(list.texts[1], "4.4.4.4");
+    assert_string_equal(list.texts[2], "1.1.1.1");
+    assert_string_equal(list.texts[3], "3.3.3.3");
+}
+
+/* Two addresses of this machine, and what is none. */
+static void test_reach(void **state)
+{
+    (void)state;
+    enum { LONG_MS = 60000 };
+    struct own_addresses list = {.texts = {"127.0.0.1", "node1", "127.0.0.2"}, .count = 3};
+    uint16_t port = 0;
+    int door = reach_open(&port);
+    assert_true(door >= 0 && port != 0);
+    assert_int_equal(reach_probe(&list, port, LONG_MS), 5);
+    close(door);
+    assert_int_equal(reach_probe(&list, port, LONG_MS), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_best_first),       cmocka_unit_test(test_bridge_of_the_default_route),
-        cmocka_unit_test(test_no_more_than_fit), cmocka_unit_test(test_default_route),
+        cmocka_unit_test(test_best_first),
+        cmocka_unit_test(test_bridge_of_the_default_route),
+        cmocka_unit_test(test_no_more_than_fit),
+        cmocka_unit_test(test_default_route),
         cmocka_unit_test(test_of_this_machine),
+        cmocka_unit_test(test_those_that_are_reached_come_first),
+        cmocka_unit_test(test_reach),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
