@@ -39,7 +39,7 @@ static void find_places(int rank, int size, struct own_addresses *ret_places)
 {
     enum { TRIERS = 64, TIMEOUT_MS = 1000 };
     struct meeting m = {0};
-    mu_autoclose int door = -1;
+    int door = -1;
     if (rank == 0) {
         own_addresses_find(&m.places);
         door = reach_open(&m.port);
@@ -51,6 +51,7 @@ static void find_places(int rank, int size, struct own_addresses *ret_places)
         mine = reach_probe(&m.places, m.port, TIMEOUT_MS);
     }
     MPI_Allreduce(&mine, &all, 1, MPI_UINT32_T, MPI_BAND, MPI_COMM_WORLD);
+    mu_cleanup_close(&door); /* all have tried */
     own_addresses_prefer(&m.places, all);
     *ret_places = m.places;
 }

@@ -17,7 +17,7 @@ enum { BACKLOG = 4096 };
 
 static int listen_on(const char *everywhere, uint16_t *ret_port)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = {0};
     struct sockaddr *sa = (struct sockaddr *)&addr;
     socklen_t len = sizeof(addr);
     int no = 0;
@@ -44,7 +44,7 @@ int reach_open(uint16_t *ret_port)
 /* Begin to connect; -1 if it has failed already. */
 static int begin(const char *place, uint16_t port)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = {0};
     const struct sockaddr *sa = (const struct sockaddr *)&addr;
     if (mu_addr_from_numeric(place, port, &addr) != 0) {
         return -1;
