@@ -45,6 +45,7 @@ int sched_openmpi_read(const struct host_view *host, struct sched *s, struct mu_
                           (long long)local_size);
     }
     s->node_index = (int32_t)rank;
+    s->is_echo = rank > 0;
     s->node_count = (uint32_t)size;
     /*
      * Without it mpirun waits a second. That is too little for --grace to be fitted to, which

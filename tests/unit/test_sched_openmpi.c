@@ -62,6 +62,7 @@ static void test_real_variables(void **state)
     assert_non_null(s);
     assert_int_equal(s->kind, SCHED_OPENMPI);
     assert_int_equal(s->node_index, 1);
+    assert_true(s->is_echo); /* rank 0 says it */
     assert_int_equal(s->node_count, 3);
     assert_string_equal(s->run_id, "850591745-b614b51213cacb60");
     assert_int_equal(s->place_count, 0);
