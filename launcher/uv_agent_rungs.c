@@ -103,7 +103,10 @@ void uv_agent_rungs_open(struct uv_agent *a)
         for (size_t i = 0; i < sched->place_count; i++) {
             places[i] = sched->places[i];
         }
-        ladder_init(&a->ladder, places, sched->place_count, sched->ports, sched->port_count);
+        bool has_ports = sched->port_count > 0;
+        ladder_init(&a->ladder, places, sched->place_count,
+                    has_ports ? sched->ports : &a->endpoint.port,
+                    has_ports ? sched->port_count : 1);
         a->config.ladder = &a->ladder;
         spec = (struct uv_dial_spec){
             .patience_ms = RUNG_PATIENCE_MS, .after_refusal_ms = RUNG_AFTER_REFUSAL_MS, .hint = ""};

@@ -217,8 +217,8 @@ HOSTS = ("host1", "host2", "host3")
 
 
 def two_of_three(t: Case, hosts: Hosts, names: Sequence[str] = HOSTS) -> list[Proc]:
-    return [agent(t, index, ["--join-timeout", f"{int(15 * PATIENCE)}s"], names, wrapper=hosts.wrapper(index + 1))
-            for index in range(2)]
+    options = ["--join-timeout", f"{int(15 * PATIENCE)}s", "--node-timeout", "30s"]
+    return [agent(t, index, options, names, wrapper=hosts.wrapper(index + 1)) for index in range(2)]
 
 
 def reason_is_told(job: Sequence[Proc], reason: str) -> None:
