@@ -83,47 +83,6 @@ static void stopped_shepherd_goes_on(void **state)
     assert_no_children();
 }
 
-static void wait_for_state(pid_t pid, char state)
-{
-    struct proc_stat st;
-    do {
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        assert_int_equal(proc_tree_read_stat(pid, &st), 0);
-    } while (st.state != state);
-}
-
-/*
- * The kernel resets a connection whose other end goes with something unread: what the shepherd had
- * reported by then counts all the same.
- */
-static void reports_outlive_an_unread_order(void **state)
-{
-    (void)state;
-    struct rig r;
-    struct proc_stat st;
-    rig_init(&r, &loop);
-    rig_add(&r, "sleeper", NULL, NULL);
-    rig_add(&r, "sleeper", NULL, NULL);
-    rig_start(&r);
-    rig_until_text(&r, 0, "ready");
-    rig_until_text(&r, 1, "ready");
-    pid_t shepherd = shepherd_of(&r, 0);
-    kill(r.pids[0], SIGUSR1);
-    while (proc_tree_read_stat(r.pids[0], &st) == 0) {
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    }
-    wait_for_state(shepherd, 'S'); /* it has reaped, reported, and waits again */
-    kill(shepherd, SIGSTOP);
-    wait_for_state(shepherd, 'T');
-    uv_procs_lease(r.procs, 60000);
-    kill(shepherd, SIGKILL);
-    wait_for_state(shepherd, 'Z');
-    rig_until_gone(&r);
-    assert_outcome(r.outcomes[0], OUTCOME_EXITED, SIGUSR1);
-    assert_outcome(r.outcomes[1], OUTCOME_SIGNALED, SIGKILL);
-    assert_no_children();
-}
-
 /* Two groups of two processes: each process sees the signal once. */
 static void signal_comes_once(void **state)
 {
@@ -595,7 +554,6 @@ int main(void)
         cmocka_unit_test(killed_shepherd_spares_others),
         cmocka_unit_test(stopped_shepherd_obeys),
         cmocka_unit_test(stopped_shepherd_goes_on),
-        cmocka_unit_test(reports_outlive_an_unread_order),
         cmocka_unit_test(closed_early),
         cmocka_unit_test(closed_in_any_callback),
         cmocka_unit_test(killed_agent),
