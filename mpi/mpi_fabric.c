@@ -44,11 +44,13 @@ static void on_alarm(int signo)
 
 static void be_doing(const char *what, int partner)
 {
+    char host[64] = "?";
+    gethostname(host, sizeof(host) - 1);
     if (partner >= 0) {
-        snprintf(stuck_text, sizeof(stuck_text), "muster-mpi: nothing came back from rank %d\n",
-                 partner);
+        snprintf(stuck_text, sizeof(stuck_text), "muster-mpi: %s: nothing came back from rank %d\n",
+                 host, partner);
     } else {
-        snprintf(stuck_text, sizeof(stuck_text), "muster-mpi: no end of %s\n", what);
+        snprintf(stuck_text, sizeof(stuck_text), "muster-mpi: %s: no end of %s\n", host, what);
     }
 }
 
@@ -103,7 +105,7 @@ static void play(struct course *c, int turn)
     } else if (partner >= 0) {
         mpi_pair_follow(partner, c->buffer);
     }
-    be_doing("a round of the others", -1);
+    be_doing("waiting for the other ranks", -1);
 }
 
 static int most_rounds(const struct course *c)
