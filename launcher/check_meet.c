@@ -113,11 +113,11 @@ static int wait_for(struct check_meet *m, char *const *keys, size_t count, int64
     if (store_conn_wait_start(m->store, (const char *const *)keys, count, err) != 0) {
         return -1;
     }
-    while (!is_done && check_probe_run(m->probe, store_conn_fd(m->store), until_us)) {
+    do {
         if (store_conn_wait_poll(m->store, &is_done, err) != 0) {
             return -1;
         }
-    }
+    } while (!is_done && check_probe_run(m->probe, store_conn_fd(m->store), until_us));
     if (!is_done && store_conn_wait_stop(m->store, &is_done, err) != 0) {
         return -1;
     }
