@@ -19,6 +19,7 @@
 
 enum {
     JOIN_TIMEOUT_MS = 20 * 1000, /* unless --join-timeout says otherwise */
+    NODE_TIMEOUT_MS = 15 * 1000, /* the same; a node that is busy with itself is not lost */
     GRACE_MS = 2 * 1000,
     PATH_LEN = 64,
 };
@@ -59,6 +60,9 @@ static void make_job(const struct options *opts, struct options *job, char *run_
     job->event_log_handler = "null";
     job->report = NULL;
     job->join_timeout_ms = cmd_check_join_timeout(opts);
+    if (opts->origin[OPTION_node_timeout_ms] == OPTIONS_FROM_DEFAULT) {
+        job->node_timeout_ms = NODE_TIMEOUT_MS;
+    }
     job->last_call_ms = job->join_timeout_ms;
     /* Another job than the one it is for: a node that is late with this must not end up there. */
     snprintf(run_id, size, "%.*s%s", (int)(size - sizeof(suffix)), opts->rdzv_id, suffix);
