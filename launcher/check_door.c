@@ -65,8 +65,8 @@ struct knocks {
 static struct knocks knock(const struct addresses *a, const struct check_door_spec *spec)
 {
     enum { MOST = MAX_ADDRESSES * (SCHED_PORTS + 1) };
-    struct check_link results[MOST];
-    bool is_side[MOST];
+    struct check_link results[MOST] = {0};
+    bool is_side[MOST] = {false};
     size_t n = 0;
     struct mu_err ignored = MU_ERR_INIT;
     struct check_probe *p = check_probe_open(0, &ignored);
