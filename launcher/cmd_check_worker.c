@@ -134,11 +134,11 @@ static int take_part(const struct options *opts, int *ret_verdict, struct mu_err
 static int hand_over(const char *path, int verdict, struct mu_err *err)
 {
     const char text = (char)('0' + verdict);
-    mu_autoclose int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, &text, 1) != 1) {
-        return mu_err_set(err, MU_E_SYSTEM, errno, "tell the agent what the check found");
-    }
-    return 0;
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool is_told = fd >= 0 && write(fd, &text, 1) == 1;
+    int sys = errno;
+    close(fd);
+    return is_told ? 0 : mu_err_set(err, MU_E_SYSTEM, sys, "tell the agent what the check found");
 }
 
 int cmd_check_worker(int argc, char **argv)
