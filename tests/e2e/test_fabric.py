@@ -10,49 +10,55 @@ from muster import MUSTER, Case, expect
 from procs import Proc
 from slurm import Slurm
 
-LIMIT = 300
-# Four hosts share the CPUs of a machine that may be busy: what it does looks like a slow network
-# now and then. So a claim that nothing else is slow may be wrong, but not every time.
+LIMIT = 900
+# Four hosts share the CPUs of a machine that may be busy: what that does looks like a slow network
+# now and then. What is slow is named every time, anything else not.
 TRIES = 5
 
 
 def measure(mpi: Mpi) -> Proc:
     run = mpi.per_node(MUSTER, "check", "--fabric")
-    run.wait(2 * END)
+    run.wait(8 * END)
     expect("fabric of 4 nodes" in run.out, f"no result: {run.out}{run.err}")
     return run
 
 
-def slow_nodes(run: Proc) -> set[str]:
-    return set(re.findall(r"^slow node: (\S+):", run.out, re.MULTILINE))
+def named(run: Proc) -> set[str]:
+    """Nodes and pairs that are called slow."""
+    return set(re.findall(r"^slow (?:node|pair): (.*?): ", run.out, re.MULTILINE))
 
 
 def test_slow_node_is_named(t: Case) -> None:
     mpi = Mpi(t, 4)
     mpi.hosts.fault(3, "delay", "2")
-    for _ in range(TRIES):
+    always: set[str] = set()
+    for turn in range(TRIES):
         run = measure(mpi)
         expect(run.popen.returncode == 1, f"exit status {run.popen.returncode}: {run.out}")
-        expect("host3" in slow_nodes(run), f"host3 is not named: {run.out}")
-        if slow_nodes(run) == {"host3"}:
+        expect("host3" in named(run), f"host3 is not named: {run.out}")
+        always = named(run) if turn == 0 else always & named(run)
+        if always == {"host3"}:
             return
     expect(False, f"others are named, too, every time: {run.out}")
 
 
 def test_healthy_network(t: Case) -> None:
     mpi = Mpi(t, 4)
-    for _ in range(TRIES):
+    always: set[str] = set()
+    for turn in range(TRIES):
         run = measure(mpi)
         expect("6 of 6 pairs" in run.out, run.out)
         expect((run.popen.returncode == 0) == ("nothing is slow" in run.out), run.out)
-        if run.popen.returncode == 0:
+        expect((run.popen.returncode == 0) == (not named(run)), run.out)
+        always = named(run) if turn == 0 else always & named(run)
+        if not always:
             return
     expect(False, f"something is slow every time: {run.out}")
 
 
 def test_json(t: Case) -> None:
     run = Mpi(t).per_node(MUSTER_MPI, "fabric", "--json", "--time", "5")
-    run.wait(2 * END)
+    run.wait(8 * END)
     found = json.loads(run.out)
     expect(found["nodes"] == ["host1", "host2", "host3"] and len(found["pairs"]) == 3, run.out)
     expect(all(pair["latency_us"] > 0 and pair["bandwidth_mb_s"] > 0 for pair in found["pairs"]), run.out)
@@ -76,5 +82,5 @@ def test_under_srun(t: Case) -> None:
     need_mpi()
     step = Slurm(t).start("srun", "srun", "-N3", "--ntasks-per-node=1", "--mpi=pmix", MUSTER, "check",
                           "--fabric")
-    step.wait(2 * END)
+    step.wait(8 * END)
     expect("fabric of 3 nodes" in step.out and "osk-gpu56" in step.out, f"{step.out}{step.err}")
