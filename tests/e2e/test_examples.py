@@ -131,5 +131,5 @@ def run_pods(t: Case, names: list[str], command: list[str]) -> None:
     t.go()
     for pod in pods:
         pod.expect(0)
-    expect([workers[8 * k].env["JOB_COMPLETION_INDEX"] for k in range(len(names))] == [str(k) for k in range(len(names))],
-           "ranks are not in the order of the pods")
+    order = [workers[8 * k].env["JOB_COMPLETION_INDEX"] for k in range(len(names))]
+    expect(order == [str(k) for k in range(len(names))], f"pods in the order of the ranks: {order}")

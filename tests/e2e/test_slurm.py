@@ -62,7 +62,7 @@ def test_part_of_an_allocation(t: Case) -> None:
     slurm = Slurm(t, hosts=True)
     batch = slurm.script('srun -N2 -n2 --nodelist=osk-gpu56,osk-gpu91 "$@"')
     job = slurm.batch(batch, "-N3", "--ntasks-per-node=1", words=muster("--nproc-per-node", "2"))
-    workers = t.workers(4)
+    workers = t.workers(4, timeout=STEP)
     t.go()
     slurm.wait_state(job, "COMPLETED")
     check_ranks(workers, NODES[1:], 2)

@@ -11,6 +11,8 @@ from test_slurm import check_ranks
 
 LIMIT = 120
 LIMITS = {"test_time_limit_with_a_warning": 240}
+# These take minutes: a machine that is busy for some seconds meanwhile is no node that is lost.
+CALM = ("--node-timeout", "60s")
 USR1, TERM = int(signal.SIGUSR1), int(signal.SIGTERM)
 
 
@@ -42,8 +44,9 @@ def test_time_limit_with_a_warning(t: Case) -> None:
     slurm = Slurm(t, hosts=True, cgroup=True, kill_wait=20)
     script = slurm.script('srun "$@"')
     job = slurm.batch(script, "-N3", "--ntasks-per-node=1", "--time=1", "--signal=USR1@20",
-                      words=muster("--nproc-per-node", "4", "--grace", "3s", program=[WORKER, "--ignore-term"]))
-    workers = t.workers(12)
+                      words=muster("--nproc-per-node", "4", "--grace", "3s", *CALM,
+                                   program=[WORKER, "--ignore-term"]))
+    workers = t.workers(12, timeout=STEP)
     check_ranks(workers, NODES, 4)
     wait_signals(t, workers, [USR1], 100 * PATIENCE)
     wait_signals(t, workers, [USR1, TERM], 120 * PATIENCE)  # once, though Slurm sends it twice
@@ -55,8 +58,8 @@ def test_time_limit_with_a_warning(t: Case) -> None:
 def test_requeue_by_scontrol(t: Case) -> None:
     slurm = Slurm(t, hosts=True, cgroup=True, kill_wait=5)
     job = slurm.batch(slurm.script('srun "$@"'), "-N3", "--ntasks-per-node=1", "--requeue",
-                      words=muster("--nproc-per-node", "2", "--grace", "2s"))
-    before = t.workers(6)
+                      words=muster("--nproc-per-node", "2", "--grace", "2s", *CALM))
+    before = t.workers(6, timeout=STEP)
     slurm.command("scontrol", "requeue", job)
     wait_dead(before)
     check_second_run(t, slurm, job, before)
@@ -65,8 +68,8 @@ def test_requeue_by_scontrol(t: Case) -> None:
 def test_requeue_on_a_signal(t: Case) -> None:
     slurm = Slurm(t, hosts=True, cgroup=True, kill_wait=5)
     job = slurm.batch(slurm.script('srun "$@"'), "-N3", "--ntasks-per-node=1", "--requeue",
-                      words=muster("--nproc-per-node", "2", "--requeue-on", "USR1", "--grace", "3s"))
-    before = t.workers(6)
+                      words=muster("--nproc-per-node", "2", "--requeue-on", "USR1", "--grace", "3s", *CALM))
+    before = t.workers(6, timeout=STEP)
     slurm.command("scancel", "--signal=USR1", job)
     wait_signals(t, before, [USR1])
     wait_dead(before)
