@@ -6,7 +6,6 @@
 #include "launcher/descriptors.h"
 #include "launcher/dry_run.h"
 #include "launcher/local_world.h"
-#include "launcher/mpi_env.h"
 #include "launcher/options_show.h"
 #include "launcher/run_dir.h"
 #include "launcher/sched_check.h"
@@ -170,9 +169,6 @@ int cmd_run(int argc, char **argv)
         say_remarks(&opts);
         say_local_world(&opts, &world);
         descriptors_raise_limit();
-        if (!opts.keep_mpi_env) {
-            mpi_env_hide_descriptor(environ);
-        }
         rc = start(&opts, argv + 1, &world, &status, &err);
         if (rc == 0) {
             uv_requeue_after(&opts, environ, status);

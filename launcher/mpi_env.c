@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "launcher/mpi_env.h"
 
-#include "muster/env.h"
 #include "muster/mem.h"
-#include "muster/num.h"
 
-#include <fcntl.h>
-#include <limits.h>
-#include <stdint.h>
 #include <string.h>
-#include <unistd.h>
 
 bool mpi_env_is_launchers(const char *entry)
 {
@@ -20,13 +14,4 @@ bool mpi_env_is_launchers(const char *entry)
         }
     }
     return false;
-}
-
-void mpi_env_hide_descriptor(char *const *envp)
-{
-    const char *text = mu_env_get(envp, "PMI_FD");
-    int64_t fd;
-    if (text != NULL && mu_parse_int(text, STDERR_FILENO + 1, INT_MAX, &fd, NULL) == 0) {
-        (void)fcntl((int)fd, F_SETFD, FD_CLOEXEC); /* if there is none, there is nothing to hide */
-    }
 }

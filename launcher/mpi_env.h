@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What an MPI launcher (mpirun, `srun --mpi`) gives the process it starts, and what would make each
- * worker believe to be that process. Threading: any.
+ * worker believe to be that process. Descriptors of it, that PMI_FD names for one, reach no worker
+ * anyway: shepherd.c. Threading: any.
  */
 #pragma once
 
@@ -12,9 +13,3 @@
  * MPI (OMPI_MCA_*) cannot be told from what mpirun adds to them, and are.
  */
 bool mpi_env_is_launchers(const char *entry);
-
-/*
- * Keep the connection to the launcher, the descriptor that PMI_FD names (`srun --mpi=pmi2`), from
- * what this process executes.
- */
-void mpi_env_hide_descriptor(char *const *envp);

@@ -69,6 +69,15 @@ static int take_nodes(struct options *opts, struct mu_err *err)
     return set(opts, OPTION_nnodes, text, err);
 }
 
+/* There are no others, so a last call for them would only cost time. */
+static void wait_for_no_more(struct options *opts)
+{
+    int64_t count = opts->sched->node_count;
+    opts->nnodes.max = opts->nnodes.max < count ? opts->nnodes.max : count;
+    int64_t left = count - opts->nnodes.max;
+    opts->spares = opts->spares < left ? opts->spares : left;
+}
+
 static int check_started_nodes(struct options *opts, struct mu_err *err)
 {
     const struct sched *s = opts->sched;
@@ -79,6 +88,7 @@ static int check_started_nodes(struct options *opts, struct mu_err *err)
         return take_nodes(opts, err);
     }
     if (s->node_count >= opts->nnodes.min && s->node_count <= opts->nnodes.max + opts->spares) {
+        wait_for_no_more(opts);
         return 0;
     }
     char given[96];
@@ -221,7 +231,9 @@ void sched_check_remarks(const struct options *opts, struct mu_buf *text)
     if (s == NULL || s->is_echo) {
         return;
     }
-    if (s->kill_wait_ms > 0 && is_given(opts, OPTION_grace_ms) &&
+    /* A signal of --requeue-on comes before that, early enough for the grace time, with luck. */
+    bool has_warning = opts->requeue_on != NULL && opts->requeue_on[0] != '\0';
+    if (s->kill_wait_ms > 0 && is_given(opts, OPTION_grace_ms) && !has_warning &&
         opts->grace_ms > s->kill_wait_ms) {
         mu_buf_printf(text,
                       "--grace is %.0f s, but when %s ends the job, it kills everything %.0f s "

@@ -45,37 +45,11 @@ static void test_not_launchers(void **state)
     }
 }
 
-static void hide(const char *entry)
-{
-    char *envp[] = {(char *)(uintptr_t)entry, NULL};
-    mpi_env_hide_descriptor(envp);
-}
-
-static void test_descriptor(void **state)
-{
-    (void)state;
-    int fd = dup(STDIN_FILENO);
-    assert_true(fd > STDERR_FILENO);
-    assert_int_equal(fcntl(fd, F_GETFD), 0);
-    char entry[32];
-    snprintf(entry, sizeof(entry), "PMI_FD=%d", fd);
-    hide(entry);
-    assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
-    close(fd);
-    hide(entry); /* nothing there */
-    static const char *const others[] = {"PMI_FD=1", "PMI_FD=x", "PMI_FD=-1", "PMI_FD=", "A=1"};
-    for (size_t i = 0; i < MU_COUNT(others); i++) {
-        hide(others[i]);
-    }
-    assert_int_equal(fcntl(STDOUT_FILENO, F_GETFD), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_launchers),
         cmocka_unit_test(test_not_launchers),
-        cmocka_unit_test(test_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,6 +166,20 @@ static void test_spares_are_of_the_nodes(void **state)
     refused("--spares=3", true, "--spares 3 leaves no node to work");
 }
 
+/* No last call for nodes that nobody has. */
+static void test_no_more_than_there_are(void **state)
+{
+    (void)state;
+    started_on(3);
+    assert_int_equal(run("--nnodes=2:8 --spares=1"), 0);
+    assert_int_equal(o.nnodes.min, 2);
+    assert_int_equal(o.nnodes.max, 3);
+    assert_int_equal(o.spares, 0);
+    assert_int_equal(run("--nnodes=2 --spares=4"), 0);
+    assert_int_equal(o.nnodes.max, 2);
+    assert_int_equal(o.spares, 1);
+}
+
 static void test_more_workers_than_gpus(void **state)
 {
     (void)state;
@@ -303,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_one_node),
         cmocka_unit_test(test_other_number_of_nodes),
         cmocka_unit_test(test_spares_are_of_the_nodes),
+        cmocka_unit_test(test_no_more_than_there_are),
         cmocka_unit_test(test_more_workers_than_gpus),
         cmocka_unit_test(test_a_refusal_of_the_reader),
         cmocka_unit_test(test_srun_is_missing),
