@@ -184,21 +184,9 @@ static struct list plan_words(const struct launch_plan *p, size_t host)
 static int check(const struct launch_plan *p, struct mu_err *err)
 {
     const struct options *o = p->spec.opts;
-    int64_t most = o->nnodes.max + o->spares;
     if (o->standalone) {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "--standalone is for one node, this one; leave it or --launch out");
-    }
-    if (o->spares >= (int64_t)p->hosts.count) {
-        return mu_err_set(err, MU_E_USAGE, 0, "%s has %zu hosts, and --spares leaves none to work",
-                          o->hostfile, p->hosts.count);
-    }
-    if (!is_default(o, OPTION_nnodes) && most != (int64_t)p->hosts.count) {
-        return mu_err_set(
-            err, MU_E_USAGE, 0,
-            "%s has %zu hosts, but --nnodes and --spares ask for %lld; leave --nnodes "
-            "out, or change the file",
-            o->hostfile, p->hosts.count, (long long)most);
     }
     return 0;
 }

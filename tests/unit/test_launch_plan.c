@@ -233,7 +233,7 @@ static void test_refused(void **state)
 {
     (void)state;
     REFUSED("a\nb\n", "has 2 hosts, but --nnodes 3 was given", "--nnodes", "3", "x");
-    REFUSED("a\nb\n", "has 2 hosts, but --nnodes and --spares ask for 4", "--nnodes", "2:3",
+    REFUSED("a\nb\n", "has 2 hosts, but --nnodes 3:4 --spares 1 was given", "--nnodes", "3:4",
             "--spares", "1", "x");
     REFUSED("a\n", "--spares 1 leaves no node to work: the job has 1", "--spares", "1", "x");
     REFUSED("a\n", "--standalone is for one node", "--standalone", "x");
