@@ -17,7 +17,8 @@ fi
 hosts=$1
 first=${hosts%%[:,]*}
 shift
-# eth0 alone: the address of lo is on every host.
+# eth0 alone: the address of lo is on every host. These share the CPUs of one machine, and who waits
+# must leave them to the others, which mpirun only knows of ranks of one host.
 exec "$here/hosts.sh" exec "${first#host}" mpirun --allow-run-as-root --host "$hosts" \
     --mca plm rsh --mca ras ^slurm --mca plm_rsh_agent "$here/mpirun.sh --rsh" \
-    --mca oob_tcp_if_include eth0 --mca btl_tcp_if_include eth0 --bind-to none "$@"
+    --mca oob_tcp_if_include eth0 --mca btl_tcp_if_include eth0 --mca mpi_yield_when_idle 1 --bind-to none "$@"
