@@ -76,6 +76,21 @@ def test_requeue_on_a_signal(t: Case) -> None:
     check_second_run(t, slurm, job, before)
 
 
+# The partition grants 4 s after SIGTERM. A job that has ended within those has failed, for Slurm, and
+# starts again only if it asks for that.
+def test_preemption(t: Case) -> None:
+    slurm = Slurm(t, hosts=True, cgroup=True, kill_wait=5)
+    job = slurm.batch(slurm.script('srun "$@"'), "-N3", "--ntasks-per-node=1", "--exclusive", "--requeue",
+                      words=muster("--nproc-per-node", "2", "--requeue-on", "TERM", *CALM))
+    before = t.workers(6, timeout=STEP)
+    urgent = slurm.batch(slurm.script("sleep 1"), "-N3", "--exclusive", "--partition=urgent")
+    wait_dead(before)
+    got = {rank: t.signals_of(w) for rank, w in before.items()}
+    expect(all(signals == [TERM] for signals in got.values()), f"signals of the workers: {got}")
+    slurm.wait_state(urgent, "COMPLETED")
+    check_second_run(t, slurm, job, before)
+
+
 def check_second_run(t: Case, slurm: Slurm, job: str, before: dict[int, Worker]) -> None:
     """The job waits, runs again as the same one on all nodes, and completes."""
     slurm.start_again(job)

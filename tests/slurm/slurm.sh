@@ -75,6 +75,8 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2,batch_sched_delay=1
 ReturnToService=2
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 KillWait=${MUSTER_SLURM_KILL_WAIT:-10}
 SlurmdTimeout=${MUSTER_SLURM_NODE_TIMEOUT:-300}
 # Clusters share the names of control groups: a job has a number of its own.
@@ -85,12 +87,14 @@ CONF
         echo "NodeName=${nodes[k]} NodeHostname=${nodes[k]} NodeAddr=$(addr $((k + 1)))" \
             "Port=$((port + 1 + k)) CPUs=16 RealMemory=1000 ${gpus:+Gres=gpu:$gpus}"
     done
-    echo "PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP"
+    # Jobs of the second take the place of those of the first, which get 4 s.
+    echo "PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=4"
+    echo "PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF"
 }
 
 ready() {
     local n
-    n=$(login timeout 5 sinfo -h -N -o '%N %t' 2>/dev/null | grep -c ' idle$') || return 1
+    n=$(login timeout 5 sinfo -h -N -p test -o '%N %t' 2>/dev/null | grep -c ' idle$') || return 1
     [[ $n == "${#nodes[@]}" ]]
 }
 boot() { # PIDFILE COMMAND...: the daemons put themselves in the background
