@@ -186,6 +186,48 @@ static bool describe_lost(const struct ladder *l, size_t place, struct mu_buf *o
     return false;
 }
 
+static bool is_all(const struct ladder *l, size_t place, enum ladder_answer answer)
+{
+    for (size_t port = 0; port < l->port_count; port++) {
+        enum ladder_answer last = l->answers[place][port];
+        if (last != answer && last != LADDER_UNTRIED) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Is it the machine of a place before it, under another name, with nothing new to say? */
+static bool is_repetition(const struct ladder *l, size_t place)
+{
+    for (size_t before = 0; before < place; before++) {
+        bool is_same = l->addresses[place][0] != '\0' &&
+                       strcmp(l->addresses[place], l->addresses[before]) == 0;
+        for (size_t port = 0; port < l->port_count && is_same; port++) {
+            enum ladder_answer last = l->answers[place][port];
+            is_same = last == LADDER_UNTRIED || last == l->answers[before][port];
+        }
+        if (is_same) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void describe_name(const struct ladder *l, size_t place, struct mu_buf *out)
+{
+    bool has_address =
+        l->addresses[place][0] != '\0' && strcmp(l->addresses[place], l->places[place]) != 0;
+    mu_buf_printf(out, has_address ? "%s (%s)" : "%s", l->places[place], l->addresses[place]);
+}
+
+/* Does nobody listen on any port of this place, and of one before it on just the same ports? */
+static bool is_as_free(const struct ladder *l, size_t place, size_t before)
+{
+    return is_all(l, place, LADDER_FREE) &&
+           memcmp(l->answers[place], l->answers[before], sizeof(l->answers[0])) == 0;
+}
+
 static void describe_place(const struct ladder *l, size_t place, struct mu_buf *out)
 {
     static const struct {
@@ -200,21 +242,20 @@ static void describe_place(const struct ladder *l, size_t place, struct mu_buf *
     if (describe_lost(l, place, out)) {
         return;
     }
-    bool has_address =
-        l->addresses[place][0] != '\0' && strcmp(l->addresses[place], l->places[place]) != 0;
-    mu_buf_printf(out, has_address ? "%s (%s)" : "%s", l->places[place], l->addresses[place]);
+    describe_name(l, place, out);
+    for (size_t after = place + 1; after < l->place_count; after++) {
+        if (is_as_free(l, after, place) && !is_repetition(l, after)) {
+            mu_buf_printf(out, ", ");
+            describe_name(l, after, out);
+        }
+    }
     bool is_first = true;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (describe_ports(l, place, kinds[i].answer, kinds[i].text, is_first, out)) {
             is_first = false;
         }
     }
-    bool is_all_free = true;
-    for (size_t port = 0; port < l->port_count; port++) {
-        enum ladder_answer last = l->answers[place][port];
-        is_all_free = is_all_free && (last == LADDER_FREE || last == LADDER_UNTRIED);
-    }
-    if (!is_all_free) {
+    if (!is_all(l, place, LADDER_FREE)) {
         mu_buf_printf(out, is_first ? ": %s" : " (%s)", l->whys[place]);
     }
 }
@@ -223,11 +264,11 @@ void ladder_describe(const struct ladder *l, struct mu_buf *out)
 {
     const char *before = "";
     for (size_t place = 0; place < l->place_count; place++) {
-        bool is_tried = false;
-        for (size_t port = 0; port < l->port_count; port++) {
-            is_tried = is_tried || l->answers[place][port] != LADDER_UNTRIED;
+        bool is_said = is_all(l, place, LADDER_UNTRIED) || is_repetition(l, place);
+        for (size_t earlier = 0; earlier < place && !is_said; earlier++) {
+            is_said = is_as_free(l, place, earlier);
         }
-        if (is_tried) {
+        if (!is_said) {
             mu_buf_printf(out, "%s", before);
             describe_place(l, place, out);
             before = "; ";

@@ -175,6 +175,31 @@ static void test_description(void **state)
     mu_buf_fini(&b);
 }
 
+/* What is the same of several places, or of one machine with two names, is said once. */
+static void test_description_repeats_nothing(void **state)
+{
+    (void)state;
+    struct mu_buf b = {0};
+    ladder_resolved(&l, 0, "10.0.0.1", false);
+    ladder_resolved(&l, 1, "10.0.0.9", false);
+    turn("fff fff");
+    now += 60 * 1000;
+    turn("fff fff");
+    ladder_describe(&l, &b);
+    mu_buf_printf(&b, "\n");
+    ladder_resolved(&l, 1, "10.0.0.1", false);
+    ladder_describe(&l, &b);
+    mu_buf_printf(&b, "\n");
+    turn("dff dff");
+    ladder_describe(&l, &b);
+    mu_buf_append_u8(&b, '\0');
+    assert_string_equal((const char *)b.data,
+                        "a (10.0.0.1), b (10.0.0.9): nothing listens on ports 1 2 3\n"
+                        "a (10.0.0.1): nothing listens on ports 1 2 3\n"
+                        "a port 1: because");
+    mu_buf_fini(&b);
+}
+
 /* ---- the ports of a job ---- */
 
 static void test_ports(void **state)
@@ -255,6 +280,7 @@ int main(void)
         TEST(test_fixed),
         TEST(test_here),
         TEST(test_description),
+        TEST(test_description_repeats_nothing),
         TEST(test_ports),
         TEST(test_ports_are_spread),
         TEST(test_ports_part),
