@@ -112,9 +112,10 @@ static const struct doc docs[] = {
     {
         .name = "check",
         .command = OPTIONS_CHECK,
-        .usage = {"muster check [OPTION]... [SCRIPT]"},
+        .usage = {"muster check [OPTION]... [SCRIPT [ARGUMENT]...]"},
         .purpose = "Find out in seconds whether these nodes are fit to train on: each by itself, "
-                   "compared with the others, and whether all reach each other.",
+                   "compared with the others, and whether all reach each other. Started as the "
+                   "job would be: other options of `muster run` are accepted.",
         .examples =
             {
                 {"The nodes of a Slurm allocation:", "srun --ntasks-per-node 1 muster check"},

@@ -121,8 +121,7 @@ static int find_cut(const struct launch_spec *spec)
 {
     int cut = spec->argc;
     for (int i = 1; i < spec->argc && cut == spec->argc; i++) {
-        bool is_script =
-            spec->opts->command == OPTIONS_RUN && &spec->argv[i] + 1 == spec->opts->script_args;
+        bool is_script = &spec->argv[i] + 1 == spec->opts->script_args;
         cut = is_script || strcmp(spec->argv[i], "--") == 0 ? i : cut;
     }
     return cut;

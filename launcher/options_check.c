@@ -229,6 +229,7 @@ static int check_job(struct options *opts, struct mu_err *err)
                : name_job(opts, err);
 }
 
+/* Of a job; a check of its nodes needs no script. */
 static int check_run(struct options *opts, struct mu_err *err)
 {
     if (opts->run_path) {
@@ -237,7 +238,7 @@ static int check_run(struct options *opts, struct mu_err *err)
     if (opts->log_dir != NULL && opts->log_dir[0] == '\0') {
         opts->log_dir = NULL; /* a variable that happens to be empty; torchrun takes it so, too */
     }
-    if (opts->script == NULL || opts->script[0] == '\0') {
+    if (opts->command == OPTIONS_RUN && (opts->script == NULL || opts->script[0] == '\0')) {
         return mu_err_set(err, MU_E_USAGE, 0,
                           "nothing to run: give a script, a module with -m, or a program with "
                           "--no-python");
@@ -294,7 +295,7 @@ int options_check(struct options *opts, struct mu_err *err)
     case OPTIONS_RUN:
         return check_run(opts, err);
     case OPTIONS_CHECK:
-        return opts->fabric ? 0 : check_job(opts, err); /* MPI knows the nodes */
+        return opts->fabric ? 0 : check_run(opts, err); /* MPI knows the nodes */
     case OPTIONS_SERVE:
         return check_serve(opts, err);
     case OPTIONS_STATUS:

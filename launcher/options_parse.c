@@ -15,9 +15,16 @@ struct words {
     char *const *next;
 };
 
+/*
+ * `muster check` is started as the job would be: it takes what concerns that alone, too, but for
+ * flags that make `muster run` show something instead.
+ */
 static bool is_row_of(const struct options *opts, enum options_id id)
 {
-    return (options_table()[id].commands & opts->command) != 0;
+    const struct options_row *row = &options_table()[id];
+    bool is_of_job =
+        (row->commands & OPTIONS_RUN) != 0 && !(row->is_cli_only && row->type == OPTIONS_FLAG);
+    return (row->commands & opts->command) != 0 || (opts->command == OPTIONS_CHECK && is_of_job);
 }
 
 /* Does `name` begin with the `len` characters at `word`, '_' read as '-'? */
@@ -182,6 +189,7 @@ static int read_positional(struct options *opts, char *const *word, bool *ret_en
 {
     switch (opts->command) {
     case OPTIONS_RUN:
+    case OPTIONS_CHECK:
         opts->script = word[0];
         opts->script_args = word + 1;
         *ret_ends = true;
@@ -189,12 +197,6 @@ static int read_positional(struct options *opts, char *const *word, bool *ret_en
     case OPTIONS_STATUS:
         if (opts->target == NULL) {
             opts->target = word[0];
-            return 0;
-        }
-        break;
-    case OPTIONS_CHECK:
-        if (opts->script == NULL) {
-            opts->script = word[0];
             return 0;
         }
         break;
