@@ -85,9 +85,12 @@ static char *read_nvcc(const json_t *facts)
     return NULL;
 }
 
+/* Of a node that has none the others say whether the job needs one. */
 static char *read_python(const json_t *facts)
 {
-    return copy_of(check_rule_text(json_object_get(facts, "python"), "version"));
+    const json_t *python = json_object_get(facts, "python");
+    bool is_broken = check_rule_text(python, "error") != NULL || check_rule_flag(python, "is_late");
+    return copy_of(is_broken ? "none that runs" : check_rule_text(python, "version"));
 }
 
 static char *read_python_path(const json_t *facts)

@@ -73,6 +73,10 @@ static const struct row {
       {"python.executable", "'/usr/bin/python3'"},
       {"python.packages_hash", "'dd'"}},
      NULL},
+    {"!n3:python",
+     "!*:python", /* needed or not: the others have it */
+     {{"python", "{'error': 'no python3'}"}, {"needs_python", "false"}},
+     "none that runs"},
     {"n3:python-path", "*:python-path", {{"python.executable", "'/usr/bin/python3'"}}, "/usr/bin"},
     {"!n3:torch",
      "!*:torch",
