@@ -136,12 +136,56 @@ static bool is_one_way(const struct check_links *l, const uint32_t *from, size_t
     return true;
 }
 
+/* The only node that cannot connect to `to`; `count` if there is none or another one. */
+static size_t only_one(const uint8_t *cells, size_t count, size_t to)
+{
+    size_t found = count;
+    for (size_t i = 0; i < count; i++) {
+        if (cells[i * count + to] == CHECK_BLAME_BAD) {
+            if (found != count) {
+                return count;
+            }
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* What is wrong between two nodes alone, in both directions, is one finding about both. */
+static size_t add_mutual(const struct check_links *l, uint8_t *cells,
+                         struct check_findings *findings)
+{
+    size_t lines = 0;
+    for (size_t a = 0; a < l->count && lines < PAIR_LINES; a++) {
+        size_t b = only_one(cells, l->count, a);
+        if (b == l->count || b < a || only_one(cells, l->count, b) != a) {
+            continue;
+        }
+        struct states s = {0};
+        states_add(&s, check_links_at(l, a, b));
+        states_add(&s, check_links_at(l, b, a));
+        enum check_link_state state = states_main(&s);
+        bool is_a = mu_addr_is_loopback_name(l->nodes[a].address);
+        const char *fix = advice(state, l->nodes[is_a ? a : b].address);
+        char found[TEXT];
+        snprintf(found, sizeof(found), "they cannot connect to each other, at %s and %s: %s",
+                 l->nodes[a].address, l->nodes[b].address, check_link_state_name(state));
+        const size_t both[] = {a, b};
+        for (size_t i = 0; i < MU_COUNT(both); i++) {
+            check_findings_add(findings, CHECK_ERROR, l->nodes[both[i]].name, "reach", found,
+                               expected, fix);
+            cells[both[i] * l->count + both[1 - i]] = CHECK_BLAME_EXPLAINED;
+        }
+        lines++;
+    }
+    return lines;
+}
+
 /* All that no node explains, by the node that was dialed. */
-static void add_pairs(const struct check_links *l, const uint8_t *cells,
-                      struct check_findings *findings)
+static void add_pairs(const struct check_links *l, uint8_t *cells, struct check_findings *findings)
 {
     mu_autofree uint32_t *from = mu_calloc(l->count, sizeof(*from));
-    size_t lines = 0;
+    size_t lines = add_mutual(l, cells, findings);
     size_t left_out = 0;
     for (size_t to = 0; to < l->count; to++) {
         struct states s = {0};
@@ -209,7 +253,7 @@ void check_reach_judge(const struct check_links *l, struct check_findings *findi
     if (bad == 0) {
         return;
     }
-    if (bad == tried && tried > 1) {
+    if (bad == tried && l->count > 2) {
         add_all(l, findings);
         return;
     }

@@ -174,6 +174,15 @@ def test_one_pair_one_way(t: Case) -> None:
            in c.found(document, "reach"), str(document["findings"]))
 
 
+def test_one_pair_both_ways(t: Case) -> None:
+    c = Checked(t)
+    c.block(3, "ip saddr 10.77.0.2 drop")
+    c.start()
+    document = c.expect([("error", "reach", ("host2", "host3"))])
+    expect("they cannot connect to each other, at 10.77.0.2 and 10.77.0.3: no answer" in c.found(document, "reach"),
+           str(document["findings"]))
+
+
 def test_all_ports_but_the_coordinators(t: Case) -> None:
     c = Checked(t)
     c.block(1, f"ct state new iifname eth0 tcp dport != {PORT} drop")
@@ -299,6 +308,23 @@ def test_other_package(t: Case) -> None:
     c.start(env={k: {"PYTHONPATH": str(t.dir / ("2.0" if k == 2 else "1.0"))} for k in (1, 2, 3)})
     document = c.expect([("warning", "packages", ("host2",))])
     expect("muster-e2e" in c.found(document, "packages"), str(document["findings"]))
+
+
+def test_no_python(t: Case) -> None:
+    path = t.dir / "python"
+    executable(path, "#!/bin/sh\nexit 1\n")
+    c = Checked(t)
+    c.start(env={2: {"PYTHON_EXEC": str(path)}})
+    document = c.expect([("error", "python", ("host2",))])
+    expect("none that runs" in c.found(document, "python"), str(document["findings"]))
+
+
+def test_command_line_of_the_job(t: Case) -> None:
+    script = t.dir / "train.py"
+    script.write_text("print(1)\n")
+    c = Checked(t)
+    c.start(["--max-restarts", "3", "--log-dir", str(t.dir / "no/such")], program=[str(script), "--lr", "$HOME", "--json"])
+    c.expect([("error", "log-dir", ("host1", "host2", "host3"))], ["--log-dir", str(t.dir / "no/such")])
 
 
 # ---- before a job ----

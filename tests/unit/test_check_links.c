@@ -108,8 +108,13 @@ static const struct {
     {"nobody lets anybody in", ".xx x.x xx.",
      "E * reach: no node can connect to any other, but for the coordinator's port: no answer\n"},
     {"one pair, both ways", "..x. .... x... ....",
-     "E n0 reach: n2 cannot connect to it at 10.0.0.9: no answer\n"
-     "E n2 reach: n0 cannot connect to it at 10.0.0.9: no answer\n"},
+     "E n0 reach: they cannot connect to each other, at 10.0.0.9 and 10.0.0.9: no answer\n"
+     "E n2 reach: they cannot connect to each other, at 10.0.0.9 and 10.0.0.9: no answer\n"},
+    {"two pairs, both ways", ".x.. x... ...r ..r.",
+     "E n0 reach: they cannot connect to each other, at 10.0.0.9 and 10.0.0.9: no answer\n"
+     "E n1 reach: they cannot connect to each other, at 10.0.0.9 and 10.0.0.9: no answer\n"
+     "E n2 reach: they cannot connect to each other, at 10.0.0.9 and 10.0.0.9: refused\n"
+     "E n3 reach: they cannot connect to each other, at 10.0.0.9 and 10.0.0.9: refused\n"},
     {"one pair, one way", "..e. .... .... ....",
      "E n2 reach: n0 cannot connect to it at 10.0.0.9: reset (the other way works)\n"},
     {"several, but not all", "....x ....x ....x ..... .....",
@@ -118,7 +123,8 @@ static const struct {
     {"two nodes, one way", ".x ..",
      "E n1 reach: n0 cannot connect to it at 10.0.0.9: no answer (the other way works)\n"},
     {"two nodes", ".x x.",
-     "E * reach: no node can connect to any other, but for the coordinator's port: no answer\n"},
+     "E n0 reach: they cannot connect to each other, at 10.0.0.9 and 10.0.0.9: no answer\n"
+     "E n1 reach: they cannot connect to each other, at 10.0.0.9 and 10.0.0.9: no answer\n"},
     {"what was not tried says nothing", "...x ...- .... ....",
      "E n3 reach: n0 cannot connect to it at 10.0.0.9: no answer (the other way works)\n"},
     {"a slow node", "...s ...s ...s ssss",
