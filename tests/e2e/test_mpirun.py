@@ -15,6 +15,7 @@ from slurm import Slurm
 from test_torch import expect_agreement, end_well, torch_python
 
 LIMIT = 150
+LIMITS = {"test_torch_agrees": 600}
 MPI_ALONE = str(BUILD / "workers/mpi_alone")
 TRAIN = str(ROOT / "examples/train_ddp.py")
 LAUNCHERS = re.compile(r"(OMPI|PMIX|PMI|PRTE|ORTE)_")
@@ -164,8 +165,8 @@ def test_torch_agrees(t: Case) -> None:
     need_file(TRAIN)
     python = torch_python()
     mpi = Mpi(t)
-    found = end_well(lambda: [mpi.muster(["--python", python], [TRAIN, "--steps", "3"], nproc=2)])
-    expect_agreement(found, 6)
+    found = end_well(lambda: [mpi.muster(["--python", python], [TRAIN, "--steps", "3"], nproc=8)])
+    expect_agreement(found, 24)
 
 
 def test_given_endpoint_asks_nobody(t: Case) -> None:

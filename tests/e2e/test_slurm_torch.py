@@ -8,7 +8,7 @@ from muster import PATIENCE, Case, expect, need_file
 from slurm import Slurm, muster
 from test_torch import SCRIPT, TORCH_TEARDOWN, torch_python
 
-LIMIT = 300
+LIMIT = 600
 
 
 def train(slurm: Slurm, python: str, *options: str) -> str:
@@ -16,7 +16,7 @@ def train(slurm: Slurm, python: str, *options: str) -> str:
     for _ in range(3):
         job = slurm.batch(slurm.script('srun --kill-on-bad-exit=1 "$@"'), "-N3", "--ntasks-per-node=1", *options,
                           words=muster("--python", python, program=[SCRIPT, "--steps", "3"], plain=False))
-        state = slurm.wait_state(job, "COMPLETED", "FAILED", timeout=90 * PATIENCE)
+        state = slurm.wait_state(job, "COMPLETED", "FAILED", timeout=180 * PATIENCE)
         output = slurm.output(job).read_text()
         if state == "COMPLETED" or TORCH_TEARDOWN not in output:
             break
@@ -33,7 +33,7 @@ def expect_agreement(output: str, count: int) -> None:
 def test_batch_job_on_hosts(t: Case) -> None:
     need_file(SCRIPT)
     python = torch_python()
-    expect_agreement(train(Slurm(t, hosts=True, gpus=4, cgroup=True), python, "--gpus-per-node=4"), 12)
+    expect_agreement(train(Slurm(t, hosts=True, gpus=8, cgroup=True), python, "--gpus-per-node=8"), 24)
 
 
 # Names do not resolve: everything, the workers' own connections too, goes by addresses.
