@@ -520,28 +520,6 @@ static void test_contradictions(void **state)
                  ARGS("--rdzv-backend=zookeeper", "t"));
 }
 
-static void test_check_is_started_as_the_job_would_be(void **state)
-{
-    (void)state;
-    struct options o;
-    struct mu_err err = MU_ERR_INIT;
-    assert_int_equal(PARSE(OPTIONS_CHECK, &o, &err,
-                           ARGS("--json", "--max-restarts", "3", "--log-dir=/logs", "train.py",
-                                "--lr", "0.1", "--json")),
-                     0);
-    assert_int_equal(options_check(&o, &err), 0);
-    assert_true(o.json);
-    assert_string_equal(o.log_dir, "/logs");
-    assert_string_equal(o.script, "train.py");
-    assert_string_equal(o.script_args[0], "--lr");
-    assert_int_equal(PARSE(OPTIONS_CHECK, &o, &err, ARGS("--json")), 0);
-    assert_int_equal(options_check(&o, &err), 0);
-    assert_fails(OPTIONS_CHECK, &(struct given)ARGS("--dry-run"), "unknown option '--dry-run'");
-    assert_fails(
-        OPTIONS_CHECK, &(struct given)ARGS("--stop-exit-codes", "x"),
-        "--stop-exit-codes: 'x' is not a list of exit codes from 1 to 255 such as 2,64-78");
-}
-
 static void test_serve(void **state)
 {
     (void)state;
@@ -605,7 +583,6 @@ int main(void)
         cmocka_unit_test(test_coordinator),
         cmocka_unit_test(test_standalone),
         cmocka_unit_test(test_contradictions),
-        cmocka_unit_test(test_check_is_started_as_the_job_would_be),
         cmocka_unit_test(test_serve),
         cmocka_unit_test(test_status),
     };
