@@ -13,12 +13,22 @@
 
 enum { NODES_SHOWN = 8 }; /* of many: the first ones and the last */
 
+/* This node's place by --node-rank or the scheduler; -1: its name will decide. */
+static int64_t known_place(const struct options *opts)
+{
+    if (opts->node_rank >= 0) {
+        return opts->node_rank;
+    }
+    return opts->sched != NULL ? opts->sched->node_index : -1;
+}
+
 /* The place this node would have in the largest job that is allowed. */
 static struct assignment assignment_of(const struct options *opts)
 {
     uint32_t slots = (uint32_t)opts->nproc_per_node;
     uint32_t nodes = (uint32_t)opts->nnodes.max;
-    uint32_t node_rank = opts->node_rank >= 0 ? (uint32_t)opts->node_rank : 0;
+    int64_t place = known_place(opts);
+    uint32_t node_rank = place >= 0 && place < opts->nnodes.max ? (uint32_t)place : 0;
     return (struct assignment){.round = 1,
                                .node_rank = node_rank,
                                .node_count = nodes,
@@ -50,7 +60,7 @@ static void show_ranks(const struct options *opts, const struct assignment *a, s
         mu_buf_printf(text, is_this ? "%-6" PRIu32 " %-15s this node, %s\n" : "%-6" PRIu32 " %s\n",
                       node, ranks, opts->node_name);
     }
-    if (a->node_count > 1 && opts->node_rank < 0) {
+    if (a->node_count > 1 && known_place(opts) < 0) {
         mu_buf_printf(text, "This node has no --node-rank: its place follows from the order of the "
                             "names.\n");
     }

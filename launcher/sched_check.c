@@ -216,6 +216,7 @@ static int check_requeue(struct options *opts, struct mu_err *err)
                        "is a job of Slurm's (--standalone and --scheduler none do not look); leave "
                        "the option out");
     }
+    opts->is_echo = rc != 0 && opts->sched != NULL && opts->sched->is_echo;
     mu_buf_fini(&warnings);
     return rc;
 }

@@ -15,6 +15,7 @@
 
 #include <string.h>
 
+static const struct sched *sched; /* of the next show() */
 static struct mu_buf shown;
 static struct mu_err failure;
 
@@ -35,8 +36,9 @@ static int show(enum what what, const char *env, const char *const *words)
     envp[1] = (char *)(uintptr_t)env;
     struct options opts;
     struct mu_err err = MU_ERR_INIT;
-    if (options_parse(&opts, OPTIONS_RUN, argc, argv, envp, &err) != 0 ||
-        options_check(&opts, &err) != 0) {
+    int parsed = options_parse(&opts, OPTIONS_RUN, argc, argv, envp, &err);
+    opts.sched = sched;
+    if (parsed != 0 || options_check(&opts, &err) != 0) {
         fail_msg("%s", err.text);
     }
     shown.len = 0;
@@ -141,6 +143,20 @@ static void test_many_nodes(void **state)
                  "the names.\n");
 }
 
+static void test_place_by_the_scheduler(void **state)
+{
+    (void)state;
+    struct sched third = {.kind = SCHED_SLURM, .name = "Slurm", .node_count = 3, .node_index = 2};
+    sched = &third;
+    assert_int_equal(
+        SHOW(DRY_RUN, NULL, "--rdzv-endpoint=h1:7", "--nproc-per-node=2", "--no-python", "true"),
+        0);
+    sched = NULL;
+    assert_shown("\n2      4-5             this node, ");
+    assert_shown("\n    RANK=4\n");
+    assert_not_shown("no --node-rank");
+}
+
 static void test_what_cannot_be_executed(void **state)
 {
     (void)state;
@@ -160,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_implied_values),
         cmocka_unit_test(test_one_node),
         cmocka_unit_test(test_many_nodes),
+        cmocka_unit_test(test_place_by_the_scheduler),
         cmocka_unit_test(test_what_cannot_be_executed),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);

@@ -286,12 +286,12 @@ static void test_requeue(void **state)
     assert_int_equal(run(""), 0);
     sched_check_requeue_list(&o, &list);
     assert_int_equal(list.bits, 0);
-    refused("--requeue-on=USR9", false, "--requeue-on: there is no signal 'USR9'");
-    refused("--requeue-on=KILL", false, "--requeue-on: SIGKILL cannot end the job");
-    refused("--requeue-on=,", false, "--requeue-on: ',' names no signal");
+    refused("--requeue-on=USR9", true, "--requeue-on: there is no signal 'USR9'");
+    refused("--requeue-on=KILL", true, "--requeue-on: SIGKILL cannot end the job");
+    refused("--requeue-on=,", true, "--requeue-on: ',' names no signal");
     refused("--standalone --requeue-on=USR1", false, "nothing says that this is a job of Slurm's");
     s.kind = SCHED_OPENMPI;
-    refused("--requeue-on=USR1", false, "nothing says that this is a job of Slurm's");
+    refused("--requeue-on=USR1", true, "nothing says that this is a job of Slurm's");
 }
 
 static void test_origin_is_shown(void **state)
