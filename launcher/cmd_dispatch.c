@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cmd commands[] = {
     {"run", "Start and watch the workers of one node of a job", cmd_run},
@@ -72,6 +73,17 @@ void cmd_end(struct options *opts)
     opts->sched = NULL;
 }
 
+/*
+ * Another process of the job says it. What started both may kill that one when this one has failed
+ * (mpirun does, srun --kill-on-bad-exit), so it gets the time to speak.
+ */
+static int fail_silently(const struct mu_err *err)
+{
+    enum { SPEAKERS_LEAD_US = 500 * 1000 };
+    usleep(SPEAKERS_LEAD_US);
+    return mu_err_exit_status(err);
+}
+
 bool cmd_begin(enum options_command command, int argc, char **argv, struct options *ret_opts,
                int *ret_status)
 {
@@ -90,7 +102,7 @@ bool cmd_begin(enum options_command command, int argc, char **argv, struct optio
     }
     if (read_sched(ret_opts, &err) != 0 || options_check(ret_opts, &err) != 0) {
         cmd_end(ret_opts);
-        *ret_status = ret_opts->is_echo ? mu_err_exit_status(&err) : cmd_fail(&err);
+        *ret_status = ret_opts->is_echo ? fail_silently(&err) : cmd_fail(&err);
         return false;
     }
     mu_log_set_level((enum mu_log_level)mu_log_level_of(ret_opts->log_level));

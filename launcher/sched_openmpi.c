@@ -37,15 +37,18 @@ int sched_openmpi_read(const struct host_view *host, struct sched *s, struct mu_
                           "from 0, and a job has %d nodes at most",
                           (long long)rank, (long long)size, MU_MAX_NODES);
     }
+    s->is_echo = rank > 0;
     if (local_size > 1) {
-        return mu_err_set(err, MU_E_USAGE, 0,
-                          "mpirun started %lld processes on this node, but muster is started once "
-                          "on each and starts the workers itself: give mpirun --map-by ppr:1:node, "
-                          "and muster --nproc-per-node",
-                          (long long)local_size);
+        /* Other nodes may have one: each with several says it once. */
+        s->is_echo = sched_number(host, "OMPI_COMM_WORLD_LOCAL_RANK", 0) > 0;
+        snprintf(s->refusal, sizeof(s->refusal),
+                 "mpirun started %lld processes on this node, but muster is started once on each "
+                 "and starts the workers itself: give mpirun --map-by ppr:1:node, and muster "
+                 "--nproc-per-node",
+                 (long long)local_size);
+        return 1;
     }
     s->node_index = (int32_t)rank;
-    s->is_echo = rank > 0;
     s->node_count = (uint32_t)size;
     /*
      * Without it mpirun waits a second. That is too little for --grace to be fitted to, which

@@ -113,10 +113,12 @@ static void test_several_on_a_node_are_refused(void **state)
 {
     (void)state;
     struct mu_err err;
-    assert_null(read_with("OMPI_COMM_WORLD_LOCAL_SIZE=2", &err));
-    assert_int_equal(err.code, MU_E_USAGE);
-    assert_non_null(strstr(err.text, "2 processes on this node"));
-    assert_non_null(strstr(err.text, "--map-by ppr:1:node"));
+    struct sched *s = read_with("OMPI_COMM_WORLD_LOCAL_SIZE=2", &err);
+    assert_non_null(s);
+    assert_false(s->is_echo); /* the first of its node */
+    assert_non_null(strstr(s->refusal, "2 processes on this node"));
+    assert_non_null(strstr(s->refusal, "--map-by ppr:1:node"));
+    sched_free(s);
 }
 
 static void test_nonsense_is_refused(void **state)
