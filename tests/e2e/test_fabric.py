@@ -17,8 +17,14 @@ TRIES = 5
 
 
 def measure(mpi: Mpi) -> Proc:
-    run = mpi.per_node(MUSTER, "check", "--fabric")
-    run.wait(8 * END)
+    """A result. Now and then Open MPI never connects two ranks where the delaying relay gets too
+    little of a busy CPU; then muster-mpi gives up with this sentence, and gets two more tries."""
+    for _ in range(3):
+        run = mpi.per_node(MUSTER, "check", "--fabric")
+        run.wait(8 * END)
+        if "nothing came back from rank" not in run.err:
+            break
+        print("# two ranks never heard of each other; once more", flush=True)
     expect("fabric of 4 nodes" in run.out, f"no result: {run.out}{run.err}")
     return run
 
